@@ -1,0 +1,111 @@
+//! The cluster as the store remembers it, and what nodes say of themselves.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use crate::{
+    AppName, ByteSize, CpuMillis, Epoch, Guid, NodeName, OperationId, SnapshotTag, Timestamp,
+    VolumeId, VolumeName,
+};
+
+/// A machine of the cluster, as it registered itself and as operators marked it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: NodeName,
+    /// Where its gRPC is answered.
+    pub api: SocketAddr,
+    /// Where other nodes' proxies hand over connections.
+    pub mesh: SocketAddr,
+    /// Where it receives streams.
+    pub replication: SocketAddr,
+    /// Labels, from its configuration and from operators.
+    pub labels: BTreeMap<String, String>,
+    /// An operator wants it empty.
+    pub draining: bool,
+    /// Made anew at each installation: two machines with one name are told apart.
+    pub identity: String,
+}
+
+/// What a node says of itself at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeStats {
+    /// Memory of the machine.
+    pub memory: Capacity,
+    /// CPUs of the machine.
+    pub cpu: CpuMillis,
+    /// Space of its pool.
+    pub pool: Capacity,
+    /// One-minute load average, in thousandths.
+    pub load_millis: u32,
+    /// When it said so, by its own clock.
+    pub at: Timestamp,
+}
+
+/// A size and what is left of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capacity {
+    /// All of it.
+    pub total: ByteSize,
+    /// What is free.
+    pub free: ByteSize,
+}
+
+/// An app as the cluster knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppRecord {
+    /// Its name.
+    pub name: AppName,
+    /// The Compose file as it was deployed; the only description of the app that is stored.
+    pub manifest: String,
+    /// The node that runs it; `None` until it was placed.
+    pub owner: Option<NodeName>,
+    /// Grows by one at each change of owner.
+    pub epoch: Epoch,
+    /// What it should be.
+    pub state: AppState,
+    /// The operation that holds it. Only one at a time.
+    pub operation: Option<OperationId>,
+    /// When it last changed its node; policies are not asked to move it again too soon.
+    pub placed: Timestamp,
+}
+
+/// What an app should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppState {
+    /// Placed, or waiting for a place.
+    Deployed,
+    /// On its way out.
+    Removing,
+}
+
+/// A volume as the cluster knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its id, on every copy of the data.
+    pub id: VolumeId,
+    /// Its name.
+    pub name: VolumeName,
+    /// The app that uses it.
+    pub app: Option<AppName>,
+    /// The only node that may write it; `None` until it was placed.
+    pub owner: Option<NodeName>,
+    /// Grows by one at each change of owner.
+    pub epoch: Epoch,
+    /// The most that may be written to it.
+    pub size: ByteSize,
+    /// User and group that own the empty volume.
+    pub ownership: Option<(u32, u32)>,
+    /// Read-only copies on other nodes.
+    pub replicas: Vec<Replica>,
+}
+
+/// A read-only copy of a volume, at some snapshot of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Where it is.
+    pub node: NodeName,
+    /// The snapshot it holds.
+    pub tag: SnapshotTag,
+    /// That snapshot's identity.
+    pub guid: Guid,
+}
