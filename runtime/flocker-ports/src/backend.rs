@@ -1,0 +1,222 @@
+//! The storage of one node, as the engine needs it.
+
+use std::{fmt, path::PathBuf, pin::Pin};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use flocker_model::{
+    ByteSize, Capacity, Epoch, OperationId, Point, Snapshot, SnapshotTag, VolumeId, VolumeState,
+};
+use futures::Stream;
+
+/// Who asks for a change. The same operation asking for the same change again is answered as if nothing had been lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Op {
+    /// The operation on whose behalf the change is made.
+    pub id: OperationId,
+    /// The epoch under which it is made; one older than the volume's is refused.
+    pub epoch: Epoch,
+}
+
+/// Whether a change was needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was made now.
+    Made,
+    /// It was so already.
+    None,
+}
+
+/// What a backend is and can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// "btrfs", "zfs", …
+    pub driver: String,
+    /// Where its pool is, for people.
+    pub pool: String,
+    /// "snapshot", "incremental-send", "resume", "quota", …
+    pub features: Vec<String>,
+}
+
+/// Where a volume's files are on this node, and how to prove that a mount shows them and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The folder that containers see.
+    pub path: PathBuf,
+    /// `st_dev` of that folder.
+    pub device: u64,
+    /// `st_ino` of that folder.
+    pub inode: u64,
+}
+
+/// Opaque to everyone but the backend that made it: how far an unfinished receive has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumeToken(pub String);
+
+/// A stream of bytes that a backend produces; it ends with an error if the producer failed.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BackendError>> + Send>>;
+
+/// The storage of one node.
+///
+/// Every change carries an [`Op`], may be asked for twice, and says whether it changed anything. A change under an
+/// older epoch than the volume's is refused with [`BackendError::StaleEpoch`] and has no effect. What was answered is
+/// durable. Snapshots are compared by GUID.
+#[async_trait]
+pub trait Backend: Send + Sync + fmt::Debug {
+    /// What this backend is.
+    fn describe(&self) -> Description;
+
+    /// Space of the pool.
+    async fn capacity(&self) -> Result<Capacity, BackendError>;
+
+    /// Every volume of ours on this node. An error means *unknown*, never *none*.
+    async fn volumes(&self) -> Result<Vec<VolumeState>, BackendError>;
+
+    /// One volume; `None` when it is certain that there is none.
+    async fn stat(&self, volume: &VolumeId) -> Result<Option<VolumeState>, BackendError>;
+
+    /// Makes an empty live volume at `op.epoch` that can hold `size`, whose folder belongs to `owner` where given.
+    async fn create(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        size: ByteSize,
+        owner: Option<(u32, u32)>,
+    ) -> Result<Change, BackendError>;
+
+    /// Changes how much the volume can hold.
+    async fn resize(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        size: ByteSize,
+    ) -> Result<Change, BackendError>;
+
+    /// Removes the volume and all its snapshots here. Only ever called on an operator's word.
+    async fn destroy(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError>;
+
+    /// Takes a snapshot of all of `volumes` under one name, or of none. One that exists by that name is answered again.
+    async fn snapshot(
+        &self,
+        op: &Op,
+        volumes: &[VolumeId],
+        tag: &SnapshotTag,
+    ) -> Result<Vec<Snapshot>, BackendError>;
+
+    /// The volume's snapshots, oldest first.
+    async fn snapshots(&self, volume: &VolumeId) -> Result<Vec<Snapshot>, BackendError>;
+
+    /// Removes snapshots whose GUID still matches; one that is gone already is no error.
+    async fn destroy_snapshots(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        which: &[Point],
+    ) -> Result<Change, BackendError>;
+
+    /// Where the live volume's files are. Refused unless it is live at `op.epoch`.
+    async fn attach(&self, op: &Op, volume: &VolumeId) -> Result<Attachment, BackendError>;
+
+    /// Live to sealed: read-only from now on, durably. Snapshots of it may still be taken, sent and removed; nothing under
+    /// `op.epoch` or an older epoch makes it writable again, but `unseal` at the same epoch.
+    async fn seal(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError>;
+
+    /// Sealed back to live at the same epoch: a move that was aborted before its commit.
+    async fn unseal(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError>;
+
+    /// Replica (or sealed copy) to live at `op.epoch`, which must be newer than the volume's, with the content of `at`,
+    /// which must be its newest snapshot; otherwise [`BackendError::Diverged`].
+    async fn promote(&self, op: &Op, volume: &VolumeId, at: &Point)
+    -> Result<Change, BackendError>;
+
+    /// Sealed to replica at `at`, the snapshot taken while it was sealed. A live volume is refused: it may hold more.
+    /// `op.epoch` is the new owner's epoch, which this copy remembers from now on.
+    async fn retire(&self, op: &Op, volume: &VolumeId, at: &Point) -> Result<Change, BackendError>;
+
+    /// Roughly how many bytes a send from `base` to the volume's present state would take.
+    async fn estimate(
+        &self,
+        volume: &VolumeId,
+        base: Option<&Point>,
+    ) -> Result<ByteSize, BackendError>;
+
+    /// The stream that makes `to` out of `base`, or out of nothing. With `resume`, what the receiver lacks of it;
+    /// [`BackendError::CannotResume`] when this stream cannot be continued from there.
+    async fn send(
+        &self,
+        volume: &VolumeId,
+        base: Option<&Point>,
+        to: &Point,
+        resume: Option<&ResumeToken>,
+    ) -> Result<ByteStream, BackendError>;
+
+    /// Begins, or goes on with, receiving `to` into a replica of the volume. Refused on a live or sealed copy, and when
+    /// `base` is not here. `size` is the volume's limit.
+    async fn receive(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        base: Option<&Point>,
+        to: &Point,
+        size: ByteSize,
+    ) -> Result<Box<dyn Receiver>, BackendError>;
+
+    /// Throws away an unfinished receive, if there is one. A replica that was never finished disappears with it.
+    async fn abort_receive(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError>;
+}
+
+/// One stream on its way into a replica. Dropped before `finish`, it keeps what was written, for a later resume.
+#[async_trait]
+pub trait Receiver: Send + fmt::Debug {
+    /// How far an earlier attempt came; `None` when there was none.
+    fn resume_token(&self) -> Option<ResumeToken>;
+
+    /// How many bytes of the stream earlier attempts brought, for people; zero where that is not known.
+    fn held(&self) -> ByteSize {
+        ByteSize(0)
+    }
+
+    /// Takes the next bytes, which were verified by the caller.
+    async fn write(&mut self, chunk: Bytes) -> Result<(), BackendError>;
+
+    /// The stream is complete and was verified: makes the snapshot count, durably, and checks that its GUID is the one
+    /// that was announced.
+    async fn finish(self: Box<Self>) -> Result<Snapshot, BackendError>;
+}
+
+/// What a backend refuses or cannot do, by what it means to the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// There is no such volume here.
+    #[error("volume `{0}` does not exist on this node")]
+    NoSuchVolume(VolumeId),
+    /// There is no such snapshot here, or one of that name with another GUID.
+    #[error("volume `{volume}` has no snapshot `{tag}` with the expected GUID on this node")]
+    NoSuchSnapshot { volume: VolumeId, tag: SnapshotTag },
+    /// Someone was given the volume since.
+    #[error("volume `{volume}` is at epoch {current} here, the request came under epoch {asked}")]
+    StaleEpoch { volume: VolumeId, current: Epoch, asked: Epoch },
+    /// The volume is not in the role that the change needs.
+    #[error("volume `{volume}` is {found} here, but must be {needed}")]
+    WrongRole { volume: VolumeId, found: &'static str, needed: &'static str },
+    /// The copies have different histories; nothing was destroyed.
+    #[error(
+        "volume `{volume}` has diverged: expected its newest snapshot to be `{expected}`, found `{found}`"
+    )]
+    Diverged { volume: VolumeId, expected: String, found: String },
+    /// Something holds it.
+    #[error("volume `{volume}` is busy: {holder}")]
+    Busy { volume: VolumeId, holder: String },
+    /// The pool has no room.
+    #[error("pool `{pool}` is full\nhint: free space on it, or give it more with `--pool-size`")]
+    PoolFull { pool: String },
+    /// The receive cannot go on from where it stopped; start it again from the beginning.
+    #[error("the stream cannot be resumed: {reason}")]
+    CannotResume { reason: String },
+    /// The bytes received are not the snapshot that was announced.
+    #[error("the received stream is not what was announced: {reason}")]
+    CorruptStream { reason: String },
+    /// The storage itself failed.
+    #[error("{action}: {reason}")]
+    Failed { action: String, reason: String },
+}
