@@ -1,0 +1,140 @@
+//! What was decided and why: everything that `flocker explain` shows. Holds no opinion of its own.
+
+use std::{fmt, time::Duration};
+
+use flocker_model::{AppName, NodeName, OperationId, Purpose};
+
+use super::Excluded;
+use crate::{Candidate, Evidence, PlacementQuestion, PolicyFailure};
+
+/// Who had the last word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecidedBy {
+    /// The policies whose answers could be used.
+    Policies,
+    /// The built-in policy: none is configured, or none gave an answer that could be used.
+    BuiltIn,
+    /// The hard rules: they left nothing to ask about.
+    Rules,
+}
+
+/// A policy that was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consulted {
+    /// Its name and version.
+    pub policy: String,
+    /// Which build of it.
+    pub digest: String,
+    /// How much its scores count.
+    pub weight: u32,
+    /// What it read and what that cost.
+    pub evidence: Evidence,
+}
+
+/// A policy whose answer could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Its name and version.
+    pub policy: String,
+    /// What happened.
+    pub failure: PolicyFailure,
+}
+
+/// Where an app goes, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The decision's id; the operation that follows from it has the same.
+    pub id: OperationId,
+    /// The app.
+    pub app: AppName,
+    /// Why it was asked.
+    pub purpose: Purpose,
+    /// The node that won; `None` when there is none, see [`Decision::why_none`].
+    pub chosen: Option<NodeName>,
+    /// Who had the last word.
+    pub decided_by: DecidedBy,
+    /// The nodes that policies were asked about, the best first.
+    pub candidates: Vec<Candidate>,
+    /// The nodes that a hard rule excluded.
+    pub excluded: Vec<Excluded>,
+    /// Everybody who was asked.
+    pub consulted: Vec<Consulted>,
+    /// Policies whose answers could not be used.
+    pub failures: Vec<Failed>,
+    /// A policy would rather be asked again after this time, if the app can wait.
+    pub ask_again: Option<Duration>,
+}
+
+impl Decision {
+    /// A decision about nothing yet.
+    pub(super) fn new(question: &PlacementQuestion) -> Self {
+        Self {
+            id: question.decision.clone(),
+            app: question.name.clone(),
+            purpose: question.purpose,
+            chosen: None,
+            decided_by: DecidedBy::Rules,
+            candidates: Vec::new(),
+            excluded: Vec::new(),
+            consulted: Vec::new(),
+            failures: Vec::new(),
+            ask_again: None,
+        }
+    }
+
+    /// Why no node was chosen, for people; `None` when one was.
+    #[must_use]
+    pub fn why_none(&self) -> Option<String> {
+        if self.chosen.is_some() {
+            return None;
+        }
+        let excluded = self.excluded.iter().map(|e| format!("`{}` {}", e.node, e.reason));
+        let refused =
+            self.candidates.iter().map(|c| format!("`{}` {}", c.node, c.reasons.join(", ")));
+        let all: Vec<_> = refused.chain(excluded).collect();
+        Some(if all.is_empty() { "the cluster has no node".into() } else { all.join("; ") })
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.chosen {
+            Some(node) => writeln!(f, "app `{}` ({}): `{node}`", self.app, self.purpose)?,
+            None => writeln!(f, "app `{}` ({}): no node", self.app, self.purpose)?,
+        }
+        let by = match self.decided_by {
+            DecidedBy::Policies => "the policies",
+            DecidedBy::BuiltIn if self.failures.is_empty() => {
+                "the built-in policy, as no plugin is configured"
+            }
+            DecidedBy::BuiltIn => {
+                "the built-in policy, as no plugin gave an answer that could be used"
+            }
+            DecidedBy::Rules => "the hard rules, which left no node to ask about",
+        };
+        writeln!(f, "decided by {by}")?;
+        for candidate in &self.candidates {
+            let score = candidate.score.map_or_else(|| "refused".to_owned(), |s| s.to_string());
+            writeln!(f, "  {:<12} {score:>7}   {}", candidate.node, candidate.reasons.join(", "))?;
+        }
+        for excluded in &self.excluded {
+            writeln!(f, "  {:<12} {:>7}   {}", excluded.node, "no", excluded.reason)?;
+        }
+        for Failed { policy, failure } in &self.failures {
+            writeln!(f, "  policy `{policy}` failed ({}): {}", failure.class, failure.message)?;
+        }
+        for consulted in self.consulted.iter().filter(|c| !c.evidence.columns.is_empty()) {
+            let Evidence { columns, fuel } = &consulted.evidence;
+            writeln!(
+                f,
+                "  policy `{}` read {} (fuel {fuel})",
+                consulted.policy,
+                columns.join(", ")
+            )?;
+        }
+        if let Some(wait) = self.ask_again {
+            writeln!(f, "  a policy would rather be asked again in {} ms", wait.as_millis())?;
+        }
+        Ok(())
+    }
+}

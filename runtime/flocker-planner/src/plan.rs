@@ -1,0 +1,326 @@
+//! What the leader should start now, given everything it knows: the apps' wishes against what nodes say.
+//!
+//! Planning again right after a plan was carried out plans nothing. Whatever is not done is said, with the reason.
+
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+
+use flocker_model::{
+    App, AppName, AppRecord, AppState, Epoch, MoveReport, Node, NodeName, NodeStats, Operation,
+    OperationId, OperationKind, OperationState, Phase, Purpose, Revision, Timestamp, Volume,
+    VolumeState,
+};
+
+use crate::{BuiltIn, Decision, Policies, place, view::View, worth_moving};
+
+/// Everything that is known at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    /// When.
+    pub now: Timestamp,
+    /// The revision of the cluster's records.
+    pub revision: Revision,
+    /// The nodes, and what they said.
+    pub nodes: BTreeMap<NodeName, NodeSeen>,
+    /// The apps, with their manifests read.
+    pub apps: BTreeMap<AppName, (AppRecord, App)>,
+    /// The volumes.
+    pub volumes: Vec<Volume>,
+    /// The operations that have not ended.
+    pub operations: BTreeMap<OperationId, Operation>,
+}
+
+/// A node, and what it said last.
+#[derive(Debug, Clone)]
+pub struct NodeSeen {
+    /// Its record.
+    pub node: Node,
+    /// Whether it answered lately.
+    pub alive: bool,
+    /// What it said of itself.
+    pub stats: NodeStats,
+    /// Its volumes; `None`: unknown.
+    pub volumes: Option<Vec<VolumeState>>,
+    /// The apps of which it holds containers or an order, and under which epoch; `None`: unknown.
+    pub apps: Option<Vec<(AppName, Epoch)>>,
+}
+
+/// Limits on what is started.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Moves at a time in the whole cluster, of those that nobody asked for by name. Each takes disk and network from
+    /// the apps that run.
+    pub moves_max: usize,
+    /// A policy may move an app again after this time at the earliest.
+    pub cooldown: Duration,
+    /// How many points of 10000 another node must be better.
+    pub threshold: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { moves_max: 2, cooldown: Duration::from_secs(300), threshold: 2000 }
+    }
+}
+
+/// What is to be done, and what is not, and why.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// To be started.
+    pub actions: Vec<Action>,
+    /// What an operator would wonder about.
+    pub notes: Vec<Note>,
+}
+
+/// Something to be started.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Begin an operation.
+    Begin {
+        id: OperationId,
+        app: AppName,
+        kind: OperationKind,
+        purpose: Purpose,
+        decision: Box<Decision>,
+    },
+    /// Tell a node to remove containers of an app that is elsewhere, or nowhere. Never touches volumes.
+    Discard { node: NodeName, app: AppName, epoch: Epoch },
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The app.
+    pub app: AppName,
+    /// For people.
+    pub text: String,
+}
+
+/// Draws ids and seeds for decisions; the only randomness there is.
+pub type Draw<'a> = &'a mut dyn FnMut() -> (OperationId, u64);
+
+/// What is to be done. `rebalance` says whether policies are to be asked about apps that are well where they are.
+#[must_use]
+pub fn plan(
+    world: &World,
+    settings: &Settings,
+    rebalance: bool,
+    policies: &dyn Policies,
+    draw: Draw<'_>,
+) -> Plan {
+    let mut plan = Plan::default();
+    // What is begun here counts for what is decided next.
+    let mut expected = Cow::Borrowed(world);
+    let mut view = View::of(world);
+    let mut moves =
+        world.operations.values().filter(|o| matches!(o.kind, OperationKind::Move { .. })).count();
+    for (record, app) in world.apps.values() {
+        let (id, seed) = draw();
+        let begun = plan.actions.len();
+        let context = Context { world: &expected, settings, view: &view, policies, record, app };
+        match context.situation(rebalance) {
+            Situation::Settled | Situation::Busy => {}
+            Situation::Homeless => context.settle(id, seed, &mut plan),
+            Situation::Leaving(_) | Situation::MayMove(_) if moves >= settings.moves_max => {}
+            Situation::Leaving(current) => {
+                moves += context.relocate(id, seed, current, Purpose::Drain, &mut plan)
+            }
+            Situation::MayMove(current) => {
+                // Only when all is quiet: the next answer should see what the operations of now have changed.
+                if expected.operations.is_empty() {
+                    moves += context.relocate(id, seed, current, Purpose::Rebalance, &mut plan);
+                }
+            }
+        }
+        if let Some(action) = plan.actions.get(begun) {
+            expect(expected.to_mut(), action);
+            view = View::of(&expected);
+        }
+    }
+    plan.actions.extend(discards(world));
+    plan
+}
+
+/// The world as it will be known once the action has begun.
+fn expect(world: &mut World, action: &Action) {
+    let Action::Begin { id, app, kind, purpose, .. } = action else { return };
+    let operation = Operation {
+        id: id.clone(),
+        app: app.clone(),
+        kind: kind.clone(),
+        purpose: *purpose,
+        state: OperationState::Running,
+        phase: Phase::Planned,
+        undoing: None,
+        trouble: None,
+        started: world.now,
+        finished: None,
+        parked: None,
+        report: MoveReport::default(),
+    };
+    world.operations.insert(id.clone(), operation);
+    if let Some((record, _)) = world.apps.get_mut(app) {
+        record.operation = Some(id.clone());
+    }
+}
+
+/// How an app stands, as far as placement goes.
+enum Situation<'a> {
+    /// Nothing is to be done.
+    Settled,
+    /// An operation holds it.
+    Busy,
+    /// It has no node yet.
+    Homeless,
+    /// Its node is to be emptied.
+    Leaving(&'a NodeName),
+    /// A policy may find a better place.
+    MayMove(&'a NodeName),
+}
+
+struct Context<'a> {
+    world: &'a World,
+    settings: &'a Settings,
+    view: &'a View,
+    policies: &'a dyn Policies,
+    record: &'a AppRecord,
+    app: &'a App,
+}
+
+impl<'a> Context<'a> {
+    fn situation(&self, rebalance: bool) -> Situation<'a> {
+        let held =
+            self.record.operation.as_ref().is_some_and(|id| self.world.operations.contains_key(id));
+        match (self.record.state, &self.record.owner) {
+            (AppState::Removing, _) => Situation::Busy,
+            (AppState::Deployed, _) if held => Situation::Busy,
+            (AppState::Deployed, None) => Situation::Homeless,
+            (AppState::Deployed, Some(owner)) => {
+                let Some(seen) = self.world.nodes.get(owner) else { return Situation::Settled };
+                let rested = self.world.now.since(self.record.placed) >= self.settings.cooldown;
+                if !seen.alive {
+                    // Moving needs its data; bringing it back without is a failover, which only an operator may ask for.
+                    Situation::Settled
+                } else if seen.node.draining {
+                    Situation::Leaving(owner)
+                } else if rebalance && rested && !self.app.placement.pinned {
+                    Situation::MayMove(owner)
+                } else {
+                    Situation::Settled
+                }
+            }
+        }
+    }
+
+    fn decide(&self, id: OperationId, seed: u64, purpose: Purpose) -> Decision {
+        let question = self.view.question(self.world, self.record, self.app, purpose, id, seed);
+        let mut rules = self.app.placement.clone();
+        // An app that adopts volumes with data starts where the data is; it can be moved from there.
+        if purpose == Purpose::Create
+            && let Some(owner) = self.data_owners().first()
+        {
+            rules.nodes = vec![(*owner).clone()];
+        }
+        place(&self.view.cluster, &rules, question, self.policies, &BuiltIn)
+    }
+
+    /// The nodes that own volumes of the app.
+    fn data_owners(&self) -> Vec<&'a NodeName> {
+        let mine = |v: &&Volume| self.app.volumes.iter().any(|spec| *spec.name() == v.name);
+        let mut owners: Vec<_> =
+            self.world.volumes.iter().filter(mine).filter_map(|v| v.owner.as_ref()).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        owners
+    }
+
+    fn settle(&self, id: OperationId, seed: u64, plan: &mut Plan) {
+        if let [one, other, ..] = self.data_owners()[..] {
+            let text =
+                format!("its volumes are on different nodes, `{one}` and `{other}` among them");
+            return plan.notes.push(self.note(Some(text)));
+        }
+        let decision = self.decide(id.clone(), seed, Purpose::Create);
+        match &decision.chosen {
+            None => plan.notes.push(self.note(decision.why_none())),
+            Some(target) => plan.actions.push(Action::Begin {
+                id,
+                app: self.record.name.clone(),
+                kind: OperationKind::Deploy { target: target.clone() },
+                purpose: Purpose::Create,
+                decision: Box::new(decision),
+            }),
+        }
+    }
+
+    /// Returns how many moves it began: one or none.
+    fn relocate(
+        &self,
+        id: OperationId,
+        seed: u64,
+        current: &NodeName,
+        purpose: Purpose,
+        plan: &mut Plan,
+    ) -> usize {
+        let decision = self.decide(id.clone(), seed, purpose);
+        let target = match purpose {
+            Purpose::Rebalance => worth_moving(&decision, current, self.settings.threshold),
+            Purpose::Operator | Purpose::Create | Purpose::Drain => decision.chosen.as_ref(),
+        };
+        let Some(target) = target.filter(|t| *t != current).cloned() else {
+            if purpose == Purpose::Drain {
+                plan.notes.push(self.note(decision.why_none()));
+            }
+            return 0;
+        };
+        let kind =
+            OperationKind::Move { source: current.clone(), target, epoch: self.record.epoch };
+        let app = self.record.name.clone();
+        plan.actions.push(Action::Begin { id, app, kind, purpose, decision: Box::new(decision) });
+        1
+    }
+
+    fn note(&self, text: Option<String>) -> Note {
+        let text = text.unwrap_or_else(|| "no node was chosen".to_owned());
+        Note { app: self.record.name.clone(), text }
+    }
+}
+
+/// Where an operator's move without a target leads: the best node but the present one.
+#[must_use]
+pub fn elsewhere(
+    world: &World,
+    record: &AppRecord,
+    app: &App,
+    policies: &dyn Policies,
+    id: OperationId,
+    seed: u64,
+) -> (Option<NodeName>, Decision) {
+    let view = View::of(world);
+    let question = view.question(world, record, app, Purpose::Operator, id, seed);
+    let decision = place(&view.cluster, &app.placement, question, policies, &BuiltIn);
+    let other = |c: &&crate::Candidate| c.score.is_some() && record.owner.as_ref() != Some(&c.node);
+    let target = decision.candidates.iter().find(other).map(|c| c.node.clone());
+    (target, decision)
+}
+
+/// Containers of apps that are elsewhere: left by a move whose node did not answer when it was tidied up. A node that
+/// did not say what it holds is left alone, and so is one that an operation works with.
+fn discards(world: &World) -> Vec<Action> {
+    let mut actions = vec![];
+    for (name, seen) in world.nodes.iter().filter(|(_, seen)| seen.alive) {
+        for (app, epoch) in seen.apps.iter().flatten() {
+            let Some((record, _)) = world.apps.get(app) else { continue };
+            let idle =
+                record.operation.as_ref().is_none_or(|id| !world.operations.contains_key(id));
+            let elsewhere = record.owner.as_ref().is_some_and(|owner| owner != name);
+            if idle && elsewhere && record.state == AppState::Deployed {
+                let epoch = record.epoch.max(*epoch);
+                actions.push(Action::Discard { node: name.clone(), app: app.clone(), epoch });
+            }
+        }
+    }
+    actions
+}
+
+#[cfg(test)]
+mod tests;

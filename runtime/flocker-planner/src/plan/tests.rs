@@ -1,0 +1,309 @@
+//! A cluster as a few lines, and what the planner makes of it.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use expect_test::{Expect, expect};
+use flocker_model::{
+    ByteSize, Capacity, ContainerName, ContainerSpec, CpuMillis, PlacementRules, Restart, VolumeId,
+    VolumeName, VolumeSource, VolumeSpec,
+};
+
+use super::*;
+
+/// Reads a world: `node NAME [dead] [draining]`, `app NAME NODE|- [pinned] [moving:NODE] [memory:GiB] [volume:NODE]`,
+/// `has NODE APP` for containers seen on a node.
+fn world(text: &str) -> World {
+    let mut world = World { now: Timestamp(1_000_000), revision: Revision(7), ..World::default() };
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["node", name, ref marks @ ..] => add_node(&mut world, name, marks),
+            ["app", name, at, ref marks @ ..] => add_app(&mut world, name, at, marks),
+            ["has", node, app] => {
+                let seen = world.nodes.get_mut(&node.parse::<NodeName>().unwrap()).unwrap();
+                seen.apps.get_or_insert_default().push((app.parse().unwrap(), Epoch(1)));
+            }
+            _ => panic!("`{line}` is not a line of a world"),
+        }
+    }
+    world
+}
+
+fn add_node(world: &mut World, name: &str, marks: &[&str]) {
+    let address = "127.0.0.1:1".parse().unwrap();
+    let node = Node {
+        name: name.parse().unwrap(),
+        api: address,
+        mesh: address,
+        replication: address,
+        labels: BTreeMap::new(),
+        draining: marks.contains(&"draining"),
+        identity: name.to_owned(),
+    };
+    let room = Capacity { total: ByteSize::gib(8), free: ByteSize::gib(8) };
+    let stats =
+        NodeStats { memory: room, cpu: CpuMillis(4000), pool: room, ..NodeStats::default() };
+    let seen = NodeSeen {
+        node,
+        alive: !marks.contains(&"dead"),
+        stats,
+        volumes: Some(vec![]),
+        apps: Some(vec![]),
+    };
+    world.nodes.insert(name.parse().unwrap(), seen);
+}
+
+fn add_app(world: &mut World, name: &str, at: &str, marks: &[&str]) {
+    let app_name: AppName = name.parse().unwrap();
+    let mark = |key: &str| marks.iter().find_map(|m| m.strip_prefix(key));
+    let memory = mark("memory:").map(|gib| ByteSize::gib(gib.parse().unwrap()));
+    let mut app = App {
+        name: app_name.clone(),
+        containers: vec![container(memory)],
+        volumes: vec![],
+        services: vec![],
+        placement: PlacementRules {
+            pinned: marks.contains(&"pinned"),
+            ..PlacementRules::default()
+        },
+    };
+    if let Some(owner) = mark("volume:") {
+        let volume: VolumeName = format!("{name}.data").parse().unwrap();
+        let (source, size) = (VolumeSource::Own(volume.clone()), ByteSize::gib(1));
+        app.volumes.push(VolumeSpec { key: "data".into(), source, size, owner: None });
+        world.volumes.push(Volume {
+            id: VolumeId::new(format!("v-{name}")).unwrap(),
+            name: volume,
+            app: Some(app_name.clone()),
+            owner: Some(owner.parse().unwrap()),
+            epoch: Epoch(1),
+            size,
+            ownership: None,
+            replicas: vec![],
+        });
+    }
+    let owner: Option<NodeName> = (at != "-").then(|| at.parse().unwrap());
+    let operation = mark("moving:").map(|target| {
+        let id = OperationId::new(format!("op-{name}")).unwrap();
+        let kind = OperationKind::Move {
+            source: owner.clone().unwrap(),
+            target: target.parse().unwrap(),
+            epoch: Epoch(1),
+        };
+        world.operations.insert(id.clone(), moving(&id, &app_name, kind));
+        id
+    });
+    let record = AppRecord {
+        name: app_name.clone(),
+        manifest: String::new(),
+        owner,
+        epoch: Epoch(1),
+        state: AppState::Deployed,
+        operation,
+        placed: Timestamp(0),
+    };
+    world.apps.insert(app_name, (record, app));
+}
+
+fn container(memory: Option<ByteSize>) -> ContainerSpec {
+    ContainerSpec {
+        name: ContainerName::new("c").unwrap(),
+        image: "i".into(),
+        entrypoint: None,
+        command: None,
+        environment: BTreeMap::new(),
+        user: None,
+        working_dir: None,
+        mounts: vec![],
+        depends_on: vec![],
+        healthcheck: None,
+        restart: Restart::No,
+        stop_grace_period: Duration::ZERO,
+        memory,
+        cpu: None,
+        labels: BTreeMap::new(),
+        links: vec![],
+    }
+}
+
+fn moving(id: &OperationId, app: &AppName, kind: OperationKind) -> Operation {
+    Operation {
+        id: id.clone(),
+        app: app.clone(),
+        kind,
+        purpose: Purpose::Operator,
+        state: OperationState::Running,
+        phase: Phase::Seed,
+        undoing: None,
+        trouble: None,
+        started: Timestamp(0),
+        finished: None,
+        parked: None,
+        report: MoveReport::default(),
+    }
+}
+
+/// The only function here that knows the planner's signature.
+fn planned(world: &World) -> Plan {
+    let mut n = 0;
+    let mut draw = || {
+        n += 1;
+        (OperationId::new(format!("new-{n}")).unwrap(), n)
+    };
+    plan(world, &Settings::default(), true, &BuiltIn, &mut draw)
+}
+
+#[track_caller]
+fn check(text: &str, want: Expect) {
+    let mut said = String::new();
+    let plan = planned(&world(text));
+    for action in &plan.actions {
+        match action {
+            Action::Begin { app, kind, purpose, .. } => {
+                let (from, to) = match kind {
+                    OperationKind::Deploy { target } => ("deploy".to_owned(), target),
+                    OperationKind::Move { source, target, .. } => {
+                        (format!("move from {source}"), target)
+                    }
+                    OperationKind::Update { node, .. } => ("update".to_owned(), node),
+                    OperationKind::Remove { .. } => panic!("nobody asked for that"),
+                };
+                writeln!(said, "{from} to {to}: {app} ({purpose})").unwrap();
+            }
+            Action::Discard { node, app, .. } => {
+                writeln!(said, "discard on {node}: {app}").unwrap()
+            }
+        }
+    }
+    for note in &plan.notes {
+        writeln!(said, "note {}: {}", note.app, note.text.lines().next().unwrap_or_default())
+            .unwrap();
+    }
+    want.assert_eq(&said);
+}
+
+#[test]
+fn a_new_app_goes_to_the_emptiest_node() {
+    check(
+        "node n1
+         node n2
+         app old n1
+         app new -",
+        expect![[r"
+            deploy to n2: new (create)
+        "]],
+    );
+}
+
+#[test]
+fn nothing_is_planned_twice_while_an_operation_holds_the_app() {
+    check(
+        "node n1 draining
+         node n2
+         app shop n1 moving:n2",
+        expect![""],
+    );
+}
+
+#[test]
+fn a_draining_node_is_emptied_two_apps_at_a_time() {
+    check(
+        "node n1 draining
+         node n2
+         node n3
+         app a n1
+         app b n1
+         app c n1",
+        expect![[r"
+            move from n1 to n2: a (drain)
+            move from n1 to n3: b (drain)
+        "]],
+    );
+}
+
+#[test]
+fn an_app_on_a_dead_node_waits_for_it() {
+    check(
+        "node n1 dead
+         node n2
+         app shop n1",
+        expect![""],
+    );
+}
+
+#[test]
+fn a_crowded_app_is_moved_once_and_a_pinned_one_never() {
+    check(
+        "node n1
+         node n2
+         app hog n1 pinned memory:4
+         app shop n1 memory:1",
+        expect![[r"
+            move from n1 to n2: shop (rebalance)
+        "]],
+    );
+}
+
+#[test]
+fn an_app_that_adopts_a_volume_starts_where_the_volume_is() {
+    check(
+        "node n1
+         node n2
+         app busy n1
+         app back - volume:n1",
+        expect![[r"
+            deploy to n1: back (create)
+        "]],
+    );
+}
+
+#[test]
+fn an_app_that_fits_nowhere_says_why() {
+    let plan = planned(&world(
+        "node n1
+         app big - memory:100",
+    ));
+    assert_eq!(plan.actions, []);
+    assert!(plan.notes[0].text.contains("memory"), "{:?}", plan.notes);
+}
+
+#[test]
+fn containers_of_an_app_that_is_elsewhere_are_removed_once_nobody_works_on_it() {
+    check(
+        "node n1
+         node n2
+         app shop n2
+         has n1 shop
+         has n2 shop",
+        expect![[r"
+            discard on n1: shop
+        "]],
+    );
+    check(
+        "node n1
+         node n2
+         app shop n2 moving:n1
+         has n1 shop",
+        expect![""],
+    );
+}
+
+#[test]
+fn what_a_node_does_not_say_is_unknown_and_nothing_is_removed_there() {
+    let mut world = world(
+        "node n1
+         node n2
+         app shop n2",
+    );
+    world.nodes.get_mut(&"n1".parse::<NodeName>().unwrap()).unwrap().apps = None;
+    assert_eq!(planned(&world).actions, []);
+}
+
+#[test]
+fn containers_of_an_app_that_nobody_knows_are_left_alone() {
+    check(
+        "node n1
+         has n1 stranger",
+        expect![""],
+    );
+}
