@@ -1,0 +1,178 @@
+//! `flocker volume`.
+
+use flocker_api::{Client, Failure, convert, v1};
+use flocker_model::{ByteSize, Snapshot, Volume, VolumeState};
+use serde_json::{Value, json};
+
+use crate::{
+    args::VolumeCommand,
+    show::{list, moment, or_dash, table},
+    terminal::{Answer, confirm},
+};
+
+pub(super) async fn run(
+    connect: impl AsyncFnOnce() -> Result<Client, Failure>,
+    command: VolumeCommand,
+) -> Result<Answer, Failure> {
+    if let VolumeCommand::Rm { name, yes } = &command {
+        confirm(*yes, &format!("removing volume `{name}` with all its snapshots and copies"))?;
+    }
+    let mut client = connect().await?;
+    match command {
+        VolumeCommand::Ls => ls(&mut client).await,
+        VolumeCommand::Create { name, size, owner, node } => {
+            let request = v1::CreateVolumeRequest {
+                name: name.to_string(),
+                size: size.0,
+                ownership: owner
+                    .map(|owner| v1::Ownership { user: owner.user, group: owner.group }),
+                node: node.map(|node| node.to_string()),
+            };
+            let volume = client.create_volume(request).await?;
+            Ok(Answer::new(volume_json(&volume), format!("volume {name} was made, {size}\n")))
+        }
+        VolumeCommand::Rm { name, yes: _ } => {
+            client.remove_volume(v1::RemoveVolumeRequest { name: name.to_string() }).await?;
+            Ok(Answer::new(
+                json!({"removed": name.as_str()}),
+                format!("volume {name} was removed\n"),
+            ))
+        }
+        VolumeCommand::Inspect { name } => {
+            let reply =
+                client.inspect_volume(v1::InspectVolumeRequest { name: name.to_string() }).await?;
+            inspect(reply)
+        }
+        VolumeCommand::Snapshot { name, tag } => {
+            let tag = tag.map(|tag| tag.to_string());
+            let snapshot = client
+                .snapshot_volume(v1::SnapshotVolumeRequest { name: name.to_string(), tag })
+                .await?;
+            let text = format!("snapshot {} of volume {name} was taken\n", snapshot.point.tag);
+            Ok(Answer::new(snapshot_json(&snapshot), text))
+        }
+        VolumeCommand::Snapshots { name } => {
+            let reply =
+                client.list_snapshots(v1::ListSnapshotsRequest { name: name.to_string() }).await?;
+            snapshots(convert::each(reply.snapshots)?)
+        }
+    }
+}
+
+async fn ls(client: &mut Client) -> Result<Answer, Failure> {
+    let mut volumes: Vec<(Volume, Option<ByteSize>)> = Vec::new();
+    for view in client.list_volumes(v1::ListVolumesRequest {}).await?.volumes {
+        volumes.push((convert::required("volume", view.volume)?, view.used.map(ByteSize)));
+    }
+    let text = table(
+        ["VOLUME", "APP", "NODE", "EPOCH", "USED", "SIZE", "COPIES ON"],
+        volumes.iter().map(|(volume, used)| {
+            [
+                volume.name.to_string(),
+                or_dash(volume.app.as_ref().map(AsRef::as_ref)),
+                or_dash(volume.owner.as_ref().map(AsRef::as_ref)),
+                volume.epoch.to_string(),
+                used.map_or_else(|| "-".to_owned(), |used| used.to_string()),
+                volume.size.to_string(),
+                list(volume.replicas.iter().map(|replica| replica.node.to_string())),
+            ]
+        }),
+    );
+    let json = volumes.iter().map(|(volume, used)| {
+        let mut json = volume_json(volume);
+        json["used"] = json!(used.map(|used| used.0));
+        json
+    });
+    Ok(Answer::new(json!({"volumes": json.collect::<Vec<_>>()}), text))
+}
+
+fn inspect(reply: v1::InspectVolumeReply) -> Result<Answer, Failure> {
+    let volume: Volume = convert::required("volume", reply.volume)?;
+    let mut copies: Vec<(String, VolumeState)> = Vec::new();
+    for copy in reply.copies {
+        copies.push((copy.node, convert::required("state", copy.state)?));
+    }
+    let role = |state: &VolumeState| match state.role {
+        flocker_model::Role::Live => "live",
+        flocker_model::Role::Sealed => "sealed",
+        flocker_model::Role::Replica => "replica",
+    };
+    let newest = |node: &str| {
+        let replica = volume.replicas.iter().find(|replica| replica.node.as_str() == node);
+        or_dash(replica.map(|replica| replica.tag.as_str()))
+    };
+    let mut text = format!("volume {} ({})\n", volume.name, volume.id);
+    text += &format!("app     {}\n", or_dash(volume.app.as_ref().map(AsRef::as_ref)));
+    text += &format!("node    {}\n", or_dash(volume.owner.as_ref().map(AsRef::as_ref)));
+    text += &format!("epoch   {}\n", volume.epoch);
+    text += &format!("size    {}\n", volume.size);
+    if let Some((user, group)) = volume.ownership {
+        text += &format!("owner   {user}:{group}\n");
+    }
+    text += "\n";
+    text += &table(
+        ["COPY ON", "ROLE", "EPOCH", "USED", "SNAPSHOT"],
+        copies.iter().map(|(node, state)| {
+            [
+                node.clone(),
+                role(state).to_owned(),
+                state.epoch.to_string(),
+                state.used.to_string(),
+                newest(node),
+            ]
+        }),
+    );
+    let mut json = volume_json(&volume);
+    json["copies"] = copies
+        .iter()
+        .map(|(node, state)| {
+            json!({
+                "node": node, "role": role(state), "epoch": state.epoch.0, "size": state.size.0, "used": state.used.0,
+            })
+        })
+        .collect();
+    Ok(Answer::new(json, text))
+}
+
+fn snapshots(snapshots: Vec<Snapshot>) -> Result<Answer, Failure> {
+    let text = table(
+        ["SNAPSHOT", "TAKEN", "REFERS TO", "GUID"],
+        snapshots.iter().map(|snapshot| {
+            [
+                snapshot.point.tag.to_string(),
+                moment(snapshot.taken),
+                snapshot.referenced.to_string(),
+                snapshot.point.guid.to_string(),
+            ]
+        }),
+    );
+    Ok(Answer::new(
+        json!({"snapshots": snapshots.iter().map(snapshot_json).collect::<Vec<_>>()}),
+        text,
+    ))
+}
+
+fn volume_json(volume: &Volume) -> Value {
+    let replicas = volume.replicas.iter().map(|replica| {
+        json!({"node": replica.node.as_str(), "snapshot": replica.tag.as_str(), "guid": replica.guid.to_string()})
+    });
+    json!({
+        "id": volume.id.as_str(),
+        "name": volume.name.as_str(),
+        "app": volume.app.as_ref().map(|app| app.as_str()),
+        "node": volume.owner.as_ref().map(|node| node.as_str()),
+        "epoch": volume.epoch.0,
+        "size": volume.size.0,
+        "owner": volume.ownership.map(|(user, group)| format!("{user}:{group}")),
+        "replicas": replicas.collect::<Vec<_>>(),
+    })
+}
+
+fn snapshot_json(snapshot: &Snapshot) -> Value {
+    json!({
+        "snapshot": snapshot.point.tag.as_str(),
+        "guid": snapshot.point.guid.to_string(),
+        "taken_ms": snapshot.taken.0,
+        "referenced": snapshot.referenced.0,
+    })
+}

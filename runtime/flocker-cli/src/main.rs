@@ -1,0 +1,60 @@
+//! The `flocker` command: reads its arguments, asks a node, prints what it answers.
+//!
+//! It decides nothing and keeps nothing; everything that it knows comes over `flocker-api`'s client.
+
+mod args;
+mod commands;
+mod follow;
+mod progress;
+mod show;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use flocker_api::{Code, Failure};
+
+use crate::{args::Arguments, terminal::Answer};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let json = arguments.json;
+    // One thread: it waits for one node, and for the terminal.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return fail(json, &Failure::new(Code::INTERNAL, format!("could not start: {error}")));
+        }
+    };
+    match runtime.block_on(commands::run(arguments)) {
+        Ok(answer) => finish(json, answer),
+        Err(failure) => fail(json, &failure),
+    }
+}
+
+fn finish(json: bool, answer: Answer) -> ExitCode {
+    match json {
+        true if answer.json.is_null() => {}
+        true => terminal::print(&format!("{}\n", answer.json)),
+        false => terminal::print(&answer.text),
+    }
+    match answer.failure {
+        None => ExitCode::SUCCESS,
+        Some(failure) => {
+            terminal::complain(&failure);
+            status(&failure)
+        }
+    }
+}
+
+fn fail(json: bool, failure: &Failure) -> ExitCode {
+    if json {
+        terminal::print(&format!("{}\n", show::failure(failure)));
+    }
+    terminal::complain(failure);
+    status(failure)
+}
+
+fn status(failure: &Failure) -> ExitCode {
+    if terminal::is_no_answer(failure) { ExitCode::from(3) } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,101 @@
+//! How things look: tables for people, JSON for programs.
+
+mod operation;
+
+use std::time::Duration;
+
+use comfy_table::{Table, presets};
+use flocker_api::{Failure, v1};
+use flocker_model::{ByteSize, Timestamp};
+use serde_json::{Value, json};
+
+pub(crate) use operation::{operation_json, operation_text, operations_table, what};
+
+/// A table as people see it: no frame, columns two spaces apart, no spaces at the end of a line.
+pub(crate) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).force_no_tty().set_header(header);
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n") + "\n"
+}
+
+/// The words for what is not there.
+pub(crate) fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+/// Several things in one cell.
+pub(crate) fn list(items: impl IntoIterator<Item = String>) -> String {
+    let items: Vec<String> = items.into_iter().collect();
+    if items.is_empty() { "-".to_owned() } else { items.join(", ") }
+}
+
+/// A moment, in UTC.
+pub(crate) fn moment(at: Timestamp) -> String {
+    let at = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(at.0));
+    // The library knows the years up to 9999.
+    match at.filter(|at| *at < std::time::UNIX_EPOCH + Duration::from_secs(253_402_300_800)) {
+        Some(at) => humantime::format_rfc3339_seconds(at).to_string(),
+        None => "-".to_owned(),
+    }
+}
+
+/// A time span: as exact as people want it.
+pub(crate) fn span(span: Duration) -> String {
+    let seconds = span.as_secs_f64();
+    if seconds < 1.0 {
+        format!("{}ms", span.as_millis())
+    } else if seconds < 10.0 {
+        format!("{seconds:.2}s")
+    } else if seconds < 60.0 {
+        format!("{seconds:.1}s")
+    } else {
+        humantime::format_duration(Duration::from_secs(span.as_secs())).to_string()
+    }
+}
+
+/// Milliseconds, for programs.
+pub(crate) fn ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `free of total`.
+pub(crate) fn capacity(capacity: Option<v1::Capacity>) -> String {
+    match capacity {
+        Some(v1::Capacity { total, free }) => format!("{} of {}", ByteSize(free), ByteSize(total)),
+        None => "-".to_owned(),
+    }
+}
+
+/// An error, for programs.
+pub(crate) fn failure(failure: &Failure) -> Value {
+    json!({"error": {"code": failure.code.as_str(), "message": failure.message, "hint": failure.hint}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_as_exact_as_people_want_them() {
+        for (millis, text) in [
+            (0, "0ms"),
+            (845, "845ms"),
+            (2_340, "2.34s"),
+            (12_345, "12.3s"),
+            (125_900, "2m 5s"),
+            (7_200_000, "2h"),
+        ] {
+            assert_eq!(span(Duration::from_millis(millis)), text);
+        }
+        assert_eq!(moment(Timestamp(1_795_340_111_999)), "2026-11-22T09:35:11Z");
+        assert_eq!(moment(Timestamp(u64::MAX)), "-");
+    }
+}

@@ -1,0 +1,91 @@
+//! The only place that writes: stdout for answers, stderr for everything that is said on the way.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use flocker_api::{Code, Failure};
+use serde_json::Value;
+
+/// What a command has to say, in both languages; only one of them is printed.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// For programs; null where it was all printed on the way.
+    pub(crate) json: Value,
+    /// For people; ends with a line feed, or is empty.
+    pub(crate) text: String,
+    /// It said all this and still did not do what it was asked to.
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Answer {
+    pub(crate) fn new(json: Value, text: impl Into<String>) -> Self {
+        Self { json, text: text.into(), failure: None }
+    }
+
+    /// Everything was printed on the way.
+    pub(crate) fn nothing() -> Self {
+        Self::new(Value::Null, "")
+    }
+}
+
+/// Writes to stdout. Whoever read it may have gone, as `head` does; that is no error.
+pub(crate) fn print(text: &str) {
+    let _ = print_bytes(text.as_bytes());
+}
+
+/// Writes to stdout at once.
+///
+/// # Errors
+/// When nobody reads any more: there is no use in going on.
+pub(crate) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+/// Writes a line to stderr.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Writes bytes to stderr.
+pub(crate) fn say_bytes(bytes: &[u8]) {
+    let _ = io::stderr().lock().write_all(bytes);
+}
+
+/// Says what failed and what can be done.
+pub(crate) fn complain(failure: &Failure) {
+    say(&format!("error: {}", failure.message));
+    if let Some(hint) = &failure.hint {
+        say(&format!("hint: {hint}"));
+    }
+}
+
+/// Whether nobody answered, as opposed to somebody saying no.
+pub(crate) fn is_no_answer(failure: &Failure) -> bool {
+    [Code::UNREACHABLE, Code::TIMEOUT, Code::NO_LEADER].contains(&failure.code)
+}
+
+/// Lets the operator say yes before something is gone for good.
+///
+/// # Errors
+/// When the answer is no, or when nobody can be asked.
+pub(crate) fn confirm(yes: bool, what: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return Err(Failure::new(
+            Code::INVALID_ARGUMENT,
+            format!("{what} cannot be taken back, and nobody can be asked"),
+        )
+        .hint("add `--yes` if that is meant"));
+    }
+    let _ = write!(io::stderr().lock(), "{what} cannot be taken back; go on? [y/N] ");
+    let mut line = String::new();
+    let read = stdin.lock().read_line(&mut line);
+    match (read, line.trim().to_ascii_lowercase().as_str()) {
+        (Ok(_), "y" | "yes") => Ok(()),
+        (Ok(_) | Err(_), _) => Err(Failure::new(Code::INVALID_ARGUMENT, "nothing was done")),
+    }
+}

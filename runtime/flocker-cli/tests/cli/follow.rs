@@ -1,0 +1,178 @@
+//! Commands that begin something and stay until it has ended.
+
+use expect_test::expect;
+
+use crate::{Cluster, check, run, run_with_stdin};
+
+#[test]
+fn a_move_is_followed_to_its_report() {
+    check(
+        &["move", "shop", "--to", "n2"],
+        &expect![[r#"
+            operation o-move (why: operator)
+
+            PHASE  TIME
+            seed   1m 5s
+            park   20ms
+            delta  300ms
+            start  410ms
+
+            ROUND  SNAPSHOT   BYTES     RESUMED  TIME
+            1      move-o1-1  3.0 GiB   0 B      1m 5s
+            2      move-o1-2  12.1 KiB  0 B      290ms
+
+            move shop from n1 to n2: done in 1m 6s, 3.0 GiB in 2 rounds, blackout 845ms
+            stderr: move shop from n1 to n2: seed
+            stderr: move shop from n1 to n2: delta
+            stderr: move shop from n1 to n2: reverse
+        "#]],
+    );
+}
+
+#[test]
+fn a_detached_move_returns_its_operation() {
+    check(
+        &["move", "shop", "--detach"],
+        &expect![[r#"
+        operation o-move has begun; `flocker operation watch o-move` follows it
+    "#]],
+    );
+    check(
+        &["move", "shop", "--detach", "--json"],
+        &expect![[r#"
+        {"operation":"o-move"}
+    "#]],
+    );
+}
+
+#[test]
+fn a_move_that_fails_says_why_and_is_status_1() {
+    check(
+        &["move", "old"],
+        &expect![[r#"
+            operation o-failed (why: operator)
+
+            PHASE      TIME
+            undo seed  900ms
+
+            move shop from n1 to n2: failed in 1m 6s: the pool of n2 is full
+            stderr: move shop from n1 to n2: seed
+            stderr: move shop from n1 to n2: delta
+            stderr: move shop from n1 to n2: seed
+            stderr: error: could not move shop from n1 to n2: the pool of n2 is full
+            stderr: hint: free space on it
+            exit status: 1
+        "#]],
+    );
+}
+
+#[test]
+fn following_survives_the_loss_of_the_leader() {
+    check(
+        &["operation", "watch", "o-cut"],
+        &expect![[r#"
+            operation o-cut (why: operator)
+
+            PHASE  TIME
+            seed   1m 5s
+            park   20ms
+            delta  300ms
+            start  410ms
+
+            ROUND  SNAPSHOT   BYTES     RESUMED  TIME
+            1      move-o1-1  3.0 GiB   0 B      1m 5s
+            2      move-o1-2  12.1 KiB  0 B      290ms
+
+            move shop from n1 to n2: done in 1m 6s, 3.0 GiB in 2 rounds, blackout 845ms
+            stderr: move shop from n1 to n2: seed
+            stderr: move shop from n1 to n2: delta
+            stderr: move shop from n1 to n2: reverse
+        "#]],
+    );
+}
+
+#[test]
+fn following_ends_when_its_time_is_over() {
+    check(
+        &["operation", "watch", "o-endless", "--timeout", "200ms"],
+        &expect![[r#"
+            stderr: move shop from n1 to n2: seed: waiting: n2 does not answer
+            stderr: error: `o-endless` has not ended after 200ms; it goes on
+            stderr: hint: `flocker operation ls` shows what runs; `--timeout` sets how long this command waits
+            exit status: 1
+        "#]],
+    );
+}
+
+#[test]
+fn an_operation_that_was_aborted_as_asked_is_no_error() {
+    check(
+        &["operation", "abort", "o-abort"],
+        &expect![[r#"
+            operation o-abort (why: operator)
+
+            PHASE      TIME
+            undo seed  900ms
+
+            move shop from n1 to n2: aborted in 1m 6s: an operator asked for it
+            stderr: move shop from n1 to n2: going back, seed
+            stderr: move shop from n1 to n2: going back, delta
+            stderr: move shop from n1 to n2: going back, reverse
+        "#]],
+    );
+}
+
+#[test]
+fn a_drain_is_followed_until_the_node_is_empty() {
+    check(
+        &["node", "drain", "n1"],
+        &expect![[r#"
+            OPERATION  WHAT                     WHY       STATE    PHASE    STARTED               TOOK
+            o-drain    move shop from n1 to n2  drain     done     reverse  2026-11-22T09:35:11Z  1m 6s
+            o-endless  move shop from n1 to n2  operator  waiting  seed     2026-11-22T09:35:11Z  -
+
+            node n1 is empty; `flocker node undrain n1` lets it take apps again
+            stderr: move shop from n1 to n2: seed: waiting: n2 does not answer
+            stderr: move shop from n1 to n2: seed
+            stderr: move shop from n1 to n2: done in 1m 6s, 3.0 GiB in 2 rounds, blackout 845ms
+        "#]],
+    );
+}
+
+#[test]
+fn an_app_is_deployed_with_its_variables_replaced() {
+    let cluster = Cluster::start();
+    let file = "services:\n  db:\n    image: redis:${TAG}\n";
+    let deploy =
+        |name| run_with_stdin(cluster.address(), &["app", "deploy", "-", "--name", name], file);
+    expect![[r#"
+        operation o-deploy (why: operator)
+
+        PHASE  TIME
+        start  900ms
+
+        deploy shop on n2: done in 1m 6s
+        stderr: deploy shop on n2: seed
+        stderr: deploy shop on n2: delta
+        stderr: deploy shop on n2: reverse
+    "#]]
+    .assert_eq(&deploy("shop"));
+    expect![[r#"
+        app same is what the file says already
+    "#]]
+    .assert_eq(&deploy("same"));
+}
+
+#[test]
+fn an_app_is_removed_with_its_volumes() {
+    let cluster = Cluster::start();
+    expect![[r#"
+        operation o-remove (why: operator)
+
+        remove shop and its volumes: done in 1m 6s
+        stderr: remove shop and its volumes: seed
+        stderr: remove shop and its volumes: delta
+        stderr: remove shop and its volumes: reverse
+    "#]]
+    .assert_eq(&run(cluster.address(), &["app", "rm", "shop", "--volumes", "--yes"]));
+}
