@@ -1,0 +1,321 @@
+//! The port, wired to the parts that do the work. Decides nothing itself but who waits for whom.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use flocker_model::{ByteSize, Capacity, Point, Snapshot, SnapshotTag, VolumeId, VolumeState};
+use flocker_ports::{
+    Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
+};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::{
+    command::Btrfs,
+    layout::Layout,
+    mount::MountError,
+    pool::{OpenError, Pool, PoolConfig},
+    receive::Slot,
+};
+
+/// The storage of one node on btrfs.
+#[derive(Debug, Clone)]
+pub struct BtrfsBackend {
+    node: Arc<Node>,
+    troubles: Vec<String>,
+}
+
+/// The pool and what goes on in it; shared with receivers, which outlive the call that made them.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) pool: Pool,
+    volumes: Mutex<HashMap<VolumeId, Arc<Entry>>>,
+    pub(crate) steps: Steps,
+}
+
+/// What happens to one volume. Nothing is shared between volumes, so a stuck one holds up no other.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    /// Held by whoever changes the volume.
+    changes: Arc<tokio::sync::Mutex<()>>,
+    /// The receive under way.
+    pub(crate) slot: Slot,
+}
+
+impl BtrfsBackend {
+    /// Opens the pool, makes it where it is missing, and finishes or removes what a crash left half-made in it.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the machine cannot do it, the pool is in use, or is not a btrfs. A single damaged volume is no
+    /// error: it is in [`BtrfsBackend::troubles`], and only it refuses to work.
+    pub async fn open(config: PoolConfig) -> Result<Self, OpenError> {
+        let pool = Pool::open(&config).await?;
+        let node = Node { pool, volumes: Mutex::default(), steps: Steps::default() };
+        let troubles = node.repair().await.map_err(OpenError::Contents)?;
+        for trouble in &troubles {
+            tracing::error!("{trouble}");
+        }
+        Ok(Self { node: Arc::new(node), troubles })
+    }
+
+    /// Volumes that could not be put in order when the pool was opened, and data that was put aside: one line each.
+    #[must_use]
+    pub fn troubles(&self) -> &[String] {
+        &self.troubles
+    }
+
+    /// Unmounts a file-backed pool. Containers that still have a volume mounted keep it, and the loop device with it.
+    ///
+    /// # Errors
+    /// [`MountError`] when something uses the pool's folder itself; nothing is lost by leaving it mounted.
+    pub async fn close(&self) -> Result<(), MountError> {
+        self.node.stop_receiving().await;
+        self.node.pool.close().await
+    }
+
+    #[cfg(test)]
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+}
+
+impl Node {
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.pool.layout
+    }
+
+    pub(crate) fn btrfs(&self) -> &Btrfs {
+        &self.pool.btrfs
+    }
+
+    pub(crate) fn entry(&self, volume: &VolumeId) -> Arc<Entry> {
+        // A panic elsewhere cannot leave a map of independent entries half-changed.
+        let mut volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(volumes.entry(volume.clone()).or_default())
+    }
+
+    /// Waits for its turn to change the volume.
+    pub(crate) async fn turn(&self, volume: &VolumeId) -> OwnedMutexGuard<()> {
+        let changes = Arc::clone(&self.entry(volume).changes);
+        changes.lock_owned().await
+    }
+
+    /// Works on files of the pool away from the threads that serve everybody: a disk may take its time.
+    pub(crate) async fn files<T: Send + 'static>(
+        &self,
+        action: &str,
+        path: &Path,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let owned = path.to_owned();
+        let done = tokio::task::spawn_blocking(move || work(&owned)).await;
+        done.map_err(io::Error::other)
+            .flatten()
+            .map_err(|error| self.btrfs().io(action, path, &error))
+    }
+
+    async fn stop_receiving(&self) {
+        let entries: Vec<Arc<Entry>> = self
+            .volumes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .map(Arc::clone)
+            .collect();
+        for entry in entries {
+            entry.slot.stop().await;
+        }
+    }
+
+    fn capacity(&self) -> Result<Capacity, BackendError> {
+        let root = self.layout().root();
+        let statvfs = rustix::fs::statvfs(root).map_err(|error| {
+            self.btrfs().io("could not read the pool's free space", root, &error.into())
+        })?;
+        Ok(Capacity {
+            total: ByteSize(statvfs.f_blocks * statvfs.f_frsize),
+            free: ByteSize(statvfs.f_bavail * statvfs.f_frsize),
+        })
+    }
+}
+
+/// Points between two steps of a change, at which tests stop as a crash would.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    #[cfg(test)]
+    pub(crate) crash_after: std::sync::atomic::AtomicI64,
+}
+
+impl Steps {
+    /// A step was done. Outside tests this is nothing.
+    #[cfg(not(test))]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "in tests it has something to say"
+    )]
+    pub(crate) fn done(&self, _step: &str) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn done(&self, step: &str) -> Result<(), BackendError> {
+        if self.crash_after.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 1 {
+            return Err(BackendError::Failed {
+                action: "crashed".to_owned(),
+                reason: step.to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Backend for BtrfsBackend {
+    fn describe(&self) -> Description {
+        let features = ["snapshot", "incremental-send", "resume", "quota"];
+        Description {
+            driver: "btrfs".to_owned(),
+            pool: self.node.btrfs().pool.clone(),
+            features: features.map(str::to_owned).to_vec(),
+        }
+    }
+
+    async fn capacity(&self) -> Result<Capacity, BackendError> {
+        self.node.capacity()
+    }
+
+    async fn volumes(&self) -> Result<Vec<VolumeState>, BackendError> {
+        self.node.volumes().await
+    }
+
+    async fn stat(&self, volume: &VolumeId) -> Result<Option<VolumeState>, BackendError> {
+        self.node.stat(volume).await
+    }
+
+    async fn create(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        size: ByteSize,
+        owner: Option<(u32, u32)>,
+    ) -> Result<Change, BackendError> {
+        let _turn = self.node.turn(volume).await;
+        self.node.create(op, volume, size, owner).await
+    }
+
+    async fn resize(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        size: ByteSize,
+    ) -> Result<Change, BackendError> {
+        let _turn = self.node.turn(volume).await;
+        self.node.resize(op, volume, size).await
+    }
+
+    async fn destroy(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {
+        let _turn = self.node.turn(volume).await;
+        self.node.destroy(op, volume).await
+    }
+
+    async fn snapshot(
+        &self,
+        op: &Op,
+        volumes: &[VolumeId],
+        tag: &SnapshotTag,
+    ) -> Result<Vec<Snapshot>, BackendError> {
+        // Always in the same order, so that two callers never wait for each other.
+        let mut ordered: Vec<&VolumeId> = volumes.iter().collect();
+        ordered.sort();
+        ordered.dedup();
+        let mut turns = Vec::with_capacity(ordered.len());
+        for volume in ordered {
+            turns.push(self.node.turn(volume).await);
+        }
+        self.node.snapshot(op, volumes, tag).await
+    }
+
+    async fn snapshots(&self, volume: &VolumeId) -> Result<Vec<Snapshot>, BackendError> {
+        self.node.snapshots(volume).await
+    }
+
+    async fn destroy_snapshots(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        which: &[Point],
+    ) -> Result<Change, BackendError> {
+        let _turn = self.node.turn(volume).await;
+        self.node.destroy_snapshots(op, volume, which).await
+    }
+
+    async fn attach(&self, op: &Op, volume: &VolumeId) -> Result<Attachment, BackendError> {
+        let _turn = self.node.turn(volume).await;
+        self.node.attach(op, volume).await
+    }
+
+    async fn seal(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {
+        let _turn = self.node.turn(volume).await;
+        self.node.seal(op, volume).await
+    }
+
+    async fn unseal(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {
+        let _turn = self.node.turn(volume).await;
+        self.node.unseal(op, volume).await
+    }
+
+    async fn promote(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        at: &Point,
+    ) -> Result<Change, BackendError> {
+        let _turn = self.node.turn(volume).await;
+        self.node.promote(op, volume, at).await
+    }
+
+    async fn retire(&self, op: &Op, volume: &VolumeId, at: &Point) -> Result<Change, BackendError> {
+        let _turn = self.node.turn(volume).await;
+        self.node.retire(op, volume, at).await
+    }
+
+    async fn estimate(
+        &self,
+        volume: &VolumeId,
+        base: Option<&Point>,
+    ) -> Result<ByteSize, BackendError> {
+        self.node.estimate(volume, base).await
+    }
+
+    async fn send(
+        &self,
+        volume: &VolumeId,
+        base: Option<&Point>,
+        to: &Point,
+        resume: Option<&ResumeToken>,
+    ) -> Result<ByteStream, BackendError> {
+        self.node.send(volume, base, to, resume).await
+    }
+
+    async fn receive(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        base: Option<&Point>,
+        to: &Point,
+        size: ByteSize,
+    ) -> Result<Box<dyn Receiver>, BackendError> {
+        let _turn = self.node.turn(volume).await;
+        Node::receive(&self.node, op, volume, base, to, size).await
+    }
+
+    async fn abort_receive(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {
+        let _turn = self.node.turn(volume).await;
+        self.node.abort_receive(op, volume).await
+    }
+}

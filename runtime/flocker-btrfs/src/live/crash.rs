@@ -1,0 +1,209 @@
+//! What a crash between two steps leaves, and what a power cut leaves of what was answered.
+
+use std::{fs, path::Path, process::Command};
+
+use flocker_model::{Point, Role, VolumeId};
+use flocker_ports::{Backend, BackendError};
+use futures::StreamExt;
+
+use super::{ONE, SIZE, TWO, TestPool, World, op, tag, volume};
+
+/// Does something with a crash after its `n`th step, restarts, and does it again as a journal would.
+macro_rules! crashing {
+    ($world:ident, $n:expr, $what:expr) => {{
+        $world.source.crash_after($n);
+        $world.target.crash_after($n);
+        let first = $what;
+        $world.source.crash_after(0);
+        $world.target.crash_after(0);
+        match first {
+            Ok(answer) => answer,
+            Err(BackendError::Failed { action, .. }) if action == "crashed" => {
+                $world.source.reopen().await;
+                $world.target.reopen().await;
+                assert_tidy(&$world.source);
+                assert_tidy(&$world.target);
+                $what.unwrap()
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }};
+}
+
+fn assert_tidy(pool: &TestPool) {
+    for folder in ["staging", "groups", "kept"] {
+        assert_eq!(pool.names_in(folder), [""; 0], "in {folder}");
+    }
+    assert_eq!(pool.backend().troubles(), [""; 0]);
+}
+
+async fn write(pool: &TestPool, volume: &VolumeId, name: &str, bytes: &[u8]) {
+    let at = pool.backend().attach(&op(ONE), volume).await.unwrap();
+    fs::write(at.path.join(name), bytes).unwrap();
+}
+
+async fn copy(
+    world: &World,
+    volume: &VolumeId,
+    base: Option<&Point>,
+    to: &Point,
+) -> Result<(), BackendError> {
+    let (source, target) = (world.source.backend(), world.target.backend());
+    let mut receiver = target.receive(&op(ONE), volume, base, to, SIZE).await?;
+    let mut chunks = source.send(volume, base, to, receiver.resume_token().as_ref()).await?;
+    while let Some(chunk) = chunks.next().await {
+        receiver.write(chunk?).await?;
+    }
+    receiver.finish().await.map(drop)
+}
+
+/// Given a crash after each step of each verb, doing it again finishes it, and nothing half-made stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_verb_survives_a_crash_after_every_step() {
+    for n in 1..=5 {
+        let mut world = World::new().await;
+        let both = [volume("a"), volume("b")];
+        for volume in &both {
+            crashing!(world, n, world.source.backend().create(&op(ONE), volume, SIZE, None).await);
+            write(&world.source, volume, "f", b"first").await;
+        }
+        let one = crashing!(
+            world,
+            n,
+            world.source.backend().snapshot(&op(ONE), &both, &tag("one")).await
+        );
+        for (volume, snapshot) in both.iter().zip(&one) {
+            crashing!(world, n, copy(&world, volume, None, &snapshot.point).await);
+            write(&world.source, volume, "f", b"second").await;
+        }
+        let a = &both[0];
+        crashing!(world, n, world.source.backend().seal(&op(ONE), a).await);
+        crashing!(world, n, world.source.backend().unseal(&op(ONE), a).await);
+        crashing!(world, n, world.source.backend().seal(&op(ONE), a).await);
+        let only = &both[..1];
+        let two =
+            crashing!(world, n, world.source.backend().snapshot(&op(ONE), only, &tag("two")).await);
+        let two = &two[0].point;
+        crashing!(world, n, copy(&world, a, Some(&one[0].point), two).await);
+        crashing!(world, n, world.target.backend().promote(&op(TWO), a, two).await);
+        crashing!(world, n, world.source.backend().retire(&op(TWO), a, two).await);
+        let old = [one[0].point.clone()];
+        crashing!(world, n, world.source.backend().destroy_snapshots(&op(TWO), a, &old).await);
+        crashing!(world, n, world.source.backend().destroy(&op(ONE), &both[1]).await);
+        crashing!(world, n, world.target.backend().abort_receive(&op(ONE), &both[1]).await);
+
+        let there = world.target.backend().attach(&op(TWO), a).await.unwrap();
+        assert_eq!(fs::read(there.path.join("f")).unwrap(), b"second");
+        assert_eq!(world.source.backend().stat(a).await.unwrap().unwrap().role, Role::Replica);
+        assert_eq!(world.source.backend().snapshots(a).await.unwrap().len(), 1);
+        assert_eq!(world.source.backend().stat(&both[1]).await.unwrap(), None);
+        assert_tidy(&world.source);
+        assert_tidy(&world.target);
+    }
+}
+
+/// What the disk holds at this moment, without what only the memory holds: what a power cut would leave.
+fn cut(pool: &TestPool) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp")
+        .args(["--sparse=always", "--reflink=never"])
+        .arg(pool.image())
+        .arg(folder.path().join("pool.img"))
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    folder
+}
+
+/// Given copies of the disk made right after each answer, each of them holds what was answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_survives_a_power_cut() {
+    let world = World::new().await;
+    let both = [volume("a"), volume("b")];
+    let a = &both[0];
+    let (source, target) = (world.source.backend(), world.target.backend());
+    for volume in &both {
+        source.create(&op(ONE), volume, SIZE, None).await.unwrap();
+    }
+    let created = cut(&world.source);
+    write(&world.source, a, "f", &[7; 3 << 20]).await;
+    let one = source.snapshot(&op(ONE), &both, &tag("one")).await.unwrap();
+    let group = cut(&world.source);
+    source.seal(&op(ONE), a).await.unwrap();
+    let sealed = cut(&world.source);
+    copy(&world, a, None, &one[0].point).await.unwrap();
+    let received = cut(&world.target);
+    target.promote(&op(TWO), a, &one[0].point).await.unwrap();
+    let promoted = cut(&world.target);
+    source.retire(&op(TWO), a, &one[0].point).await.unwrap();
+    let retired = cut(&world.source);
+    source.destroy(&op(ONE), &both[1]).await.unwrap();
+    let destroyed = cut(&world.source);
+    // The kernel does not mount two filesystems of the same identity side by side.
+    drop(world);
+
+    let pool = TestPool::at(created).await;
+    assert_role(&pool, a, Role::Live).await;
+    assert_role(&pool, &both[1], Role::Live).await;
+    assert!(pool.backend().attach(&op(ONE), a).await.is_ok());
+    drop(pool);
+    let pool = TestPool::at(group).await;
+    for (volume, snapshot) in both.iter().zip(&one) {
+        let found = pool.backend().snapshots(volume).await.unwrap();
+        assert_eq!(found.iter().map(|found| &found.point).collect::<Vec<_>>(), [&snapshot.point]);
+    }
+    assert_content(&pool.root().join("snapshots/a/one/snap"));
+    drop(pool);
+    assert_role(&TestPool::at(sealed).await, a, Role::Sealed).await;
+    let pool = TestPool::at(received).await;
+    assert_role(&pool, a, Role::Replica).await;
+    assert_content(&pool.root().join("snapshots/a/one/snap"));
+    assert_eq!(pool.names_in("incoming"), [""; 0]);
+    drop(pool);
+    let pool = TestPool::at(promoted).await;
+    assert_role(&pool, a, Role::Live).await;
+    assert_content(&pool.root().join("live/a"));
+    drop(pool);
+    assert_role(&TestPool::at(retired).await, a, Role::Replica).await;
+    assert_eq!(TestPool::at(destroyed).await.backend().stat(&both[1]).await.unwrap(), None);
+}
+
+async fn assert_role(pool: &TestPool, volume: &VolumeId, role: Role) {
+    assert_eq!(pool.backend().troubles(), [""; 0]);
+    assert_eq!(pool.backend().stat(volume).await.unwrap().unwrap().role, role);
+}
+
+fn assert_content(subvolume: &Path) {
+    assert!(
+        fs::read(subvolume.join("data/f")).unwrap() == [7; 3 << 20],
+        "the content is not what was written"
+    );
+}
+
+/// The kernel asks for permission at `open` only, so a process that was not stopped writes past the seal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_past_the_seal_are_noticed_and_kept() {
+    use std::io::Write;
+    let pool = TestPool::new().await;
+    let (backend, volume) = (pool.backend(), volume("a"));
+    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    let at = backend.attach(&op(ONE), &volume).await.unwrap();
+    let mut open = fs::File::create(at.path.join("f")).unwrap();
+    open.write_all(b"before").unwrap();
+    backend.seal(&op(ONE), &volume).await.unwrap();
+    let taken =
+        backend.snapshot(&op(ONE), std::slice::from_ref(&volume), &tag("last")).await.unwrap();
+    open.write_all(b" and after").unwrap();
+    drop(open);
+
+    let refused = backend.retire(&op(TWO), &volume, &taken[0].point).await;
+    assert!(matches!(refused, Err(BackendError::Diverged { .. })), "got {refused:?}");
+    backend.promote(&op(TWO), &volume, &taken[0].point).await.unwrap();
+
+    let at = backend.attach(&op(TWO), &volume).await.unwrap();
+    assert_eq!(fs::read(at.path.join("f")).unwrap(), b"before");
+    let kept = pool.names_in("kept");
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let kept = pool.root().join("kept").join(&kept[0]).join("data/f");
+    assert_eq!(fs::read(kept).unwrap(), b"before and after");
+}

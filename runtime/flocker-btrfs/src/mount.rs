@@ -1,0 +1,160 @@
+//! Mounts a file with a btrfs inside, finds it again when an earlier program left it mounted, and unmounts it.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs, io,
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+};
+
+use crate::command::{command, find, output, tail};
+
+/// Why a pool's file could not be mounted or unmounted.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// A program is not installed.
+    #[error(
+        "the program `{program}` was not found\nhint: install it, on Debian with `apt-get install mount`"
+    )]
+    MissingProgram { program: &'static str },
+    /// Something else is mounted where the pool should be.
+    #[error("`{folder}` already shows `{source_found}`\nhint: unmount it with `umount {folder}`")]
+    Occupied { folder: PathBuf, source_found: String },
+    /// The command refused.
+    #[error("could not {action} `{path}`: {reason}{hint}")]
+    Failed { action: &'static str, path: PathBuf, reason: String, hint: &'static str },
+    /// The kernel's list of mounts could not be read.
+    #[error("could not read the kernel's list of mounts")]
+    Unknown(#[source] io::Error),
+}
+
+/// Makes `folder` show the btrfs in `file`. One that shows it already, since an earlier program was killed, is left so.
+pub(crate) async fn mount_file(file: &Path, folder: &Path) -> Result<(), MountError> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(MountError::Unknown)?;
+    if let Some(source) = source_at(&mounts, folder) {
+        // A device that shows our file is ours, whoever attached it.
+        if loop_devices_of(file).iter().any(|device| Path::new(&source) == device) {
+            return Ok(());
+        }
+        return Err(MountError::Occupied { folder: folder.to_owned(), source_found: source });
+    }
+    // Containers may still hold the filesystem after the pool was unmounted; a second loop device on the same file
+    // would be a second writer, so the one that is there is mounted again.
+    let attached = loop_devices_of(file).into_iter().next();
+    let (options, source) = match &attached {
+        Some(device) => ("noatime", device.as_path()),
+        None => ("loop,noatime", file),
+    };
+    let args: [&OsStr; 6] = [
+        "-t".as_ref(),
+        "btrfs".as_ref(),
+        "-o".as_ref(),
+        options.as_ref(),
+        source.as_ref(),
+        folder.as_ref(),
+    ];
+    run("mount", &args, "mount", file, "\nhint: `dmesg` says more; a damaged pool is left as it is")
+        .await
+}
+
+/// Takes the mount away; the loop device goes with its last mount.
+pub(crate) async fn unmount(folder: &Path) -> Result<(), MountError> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(MountError::Unknown)?;
+    if source_at(&mounts, folder).is_none() {
+        return Ok(());
+    }
+    run(
+        "umount",
+        &[folder],
+        "unmount",
+        folder,
+        "\nhint: `fuser -vm` with this folder shows who uses it",
+    )
+    .await
+}
+
+/// Tells the loop device that its file has grown.
+pub(crate) async fn reread_size(file: &Path) -> Result<(), MountError> {
+    for device in loop_devices_of(file) {
+        let args: [&OsStr; 2] = ["-c".as_ref(), device.as_ref()];
+        run("losetup", &args, "grow the device of", file, "").await?;
+    }
+    Ok(())
+}
+
+async fn run<A: AsRef<OsStr>>(
+    program: &'static str,
+    args: &[A],
+    action: &'static str,
+    path: &Path,
+    hint: &'static str,
+) -> Result<(), MountError> {
+    let found = find(program).ok_or(MountError::MissingProgram { program })?;
+    let failed = |reason| MountError::Failed { action, path: path.to_owned(), reason, hint };
+    let mut command = command(&found);
+    command.args(args);
+    let output = output(command).await.map_err(|error| failed(error.to_string()))?;
+    if output.status.success() { Ok(()) } else { Err(failed(tail(&output.stderr))) }
+}
+
+/// What is mounted at `folder`; of several, the one on top.
+fn source_at(mountinfo: &str, folder: &Path) -> Option<String> {
+    mountinfo.lines().rev().find_map(|line| {
+        let (fields, rest) = line.split_once(" - ")?;
+        let point = fields.split(' ').nth(4)?;
+        (unescape(point) == folder.as_os_str())
+            .then(|| rest.split(' ').nth(1).unwrap_or_default().to_owned())
+    })
+}
+
+/// The kernel writes blanks and the like in paths as three octal digits.
+fn unescape(text: &str) -> OsString {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let code = (first == b'\\').then(|| tail.get(..3)).flatten();
+        let value =
+            code.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        match value {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    OsString::from_vec(bytes)
+}
+
+/// The loop devices that show `file`, a canonical path.
+fn loop_devices_of(file: &Path) -> Vec<PathBuf> {
+    let Ok(devices) = fs::read_dir("/sys/block") else { return Vec::new() };
+    devices
+        .filter_map(Result::ok)
+        .filter(|device| {
+            fs::read(device.path().join("loop/backing_file")).is_ok_and(|name| {
+                name.strip_suffix(b"\n").unwrap_or(&name) == file.as_os_str().as_encoded_bytes()
+            })
+        })
+        .map(|device| Path::new("/dev").join(device.file_name()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_is_mounted_on_top() {
+        let mounts = "21 1 254:0 / / rw - ext4 /dev/vda rw\n\
+                      43 27 0:39 / /var/my\\040pool rw,noatime - btrfs /dev/loop3 rw,ssd\n\
+                      44 27 0:40 / /var/my\\040pool rw shared:7 - tmpfs none rw\n";
+
+        assert_eq!(source_at(mounts, Path::new("/var/my pool")).as_deref(), Some("none"));
+        assert_eq!(source_at(mounts, Path::new("/")).as_deref(), Some("/dev/vda"));
+        assert_eq!(source_at(mounts, Path::new("/var")), None);
+    }
+}
