@@ -1,7 +1,7 @@
 //! Splits a command line into words as a POSIX shell does, and refuses what only a shell can do.
 //!
-//! Not a library, because those at hand drop what follows a `#`, and Compose's own cuts the command at an unquoted `;` or
-//! `|` without a word: a command that does less than it says is worse than one that is refused.
+//! Not a library, because `shlex` takes what follows a `#` for a comment and passes `;` and `|` on as words: a command that
+//! does less than it says is worse than one that is refused.
 
 /// The words of `line`: blanks part them, `'…'` keeps everything, `"…"` keeps all but `\` before `"`, `\`, `$` and
 /// `` ` ``, and `\` keeps the next character.
