@@ -1,0 +1,21 @@
+//! Types and traits that wasmtime makes from `wit/`. Private to this crate: wire types stay at the border.
+
+#![allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "generated"
+)]
+
+// The world with every hook, though no component has to export them all: each hook's bindings are looked up one by one.
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "policy",
+    imports: { default: trappable },
+    with: { "flocker:plugin/cluster.view": crate::state::View },
+});

@@ -1,0 +1,183 @@
+//! The cluster as columns: which tables and columns there are, as `wit/columns.md` lists them. Computed when asked for.
+
+use flocker_planner::{AppRow, ClusterView, NodeRow, ReplicaRow, VolumeRow};
+
+/// One column, in the order of the rows.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Column<'a> {
+    /// Numbers that fit 32 bits; the maximum is "missing".
+    Small(Vec<u32>),
+    /// Numbers; the maximum is "missing".
+    Large(Vec<u64>),
+    /// Text.
+    Text(Vec<Option<&'a str>>),
+}
+
+impl Column<'_> {
+    /// As `u32s` hands it out.
+    pub(crate) fn u32s(self) -> Option<Vec<u32>> {
+        match self {
+            Self::Small(numbers) => Some(numbers),
+            Self::Large(_) | Self::Text(_) => None,
+        }
+    }
+
+    /// As `u64s` hands it out.
+    pub(crate) fn u64s(self) -> Option<Vec<u64>> {
+        match self {
+            Self::Small(numbers) => Some(
+                numbers
+                    .into_iter()
+                    .map(|n| if n == u32::MAX { u64::MAX } else { n.into() })
+                    .collect(),
+            ),
+            Self::Large(numbers) => Some(numbers),
+            Self::Text(_) => None,
+        }
+    }
+
+    /// As `f64s` hands it out.
+    #[expect(clippy::cast_precision_loss, reason = "a policy that asks for floats wants floats")]
+    pub(crate) fn f64s(self) -> Option<Vec<f64>> {
+        let numbers = self.u64s()?;
+        Some(numbers.into_iter().map(|n| if n == u64::MAX { f64::NAN } else { n as f64 }).collect())
+    }
+}
+
+/// How many rows a table has; `None` when there is no such table.
+pub(crate) fn rows(view: &ClusterView, table: &str) -> Option<u32> {
+    let rows = match table {
+        "nodes" => view.nodes.len(),
+        "apps" => view.apps.len(),
+        "volumes" => view.volumes.len(),
+        "replicas" => view.replicas.len(),
+        _ => return None,
+    };
+    u32::try_from(rows).ok()
+}
+
+/// A column; `None` when there is no such table or column.
+pub(crate) fn column<'a>(view: &'a ClusterView, table: &str, name: &str) -> Option<Column<'a>> {
+    match table {
+        "nodes" => nodes(&view.nodes, name),
+        "apps" => apps(&view.apps, name),
+        "volumes" => volumes(&view.volumes, name),
+        "replicas" => replicas(&view.replicas, name),
+        _ => None,
+    }
+}
+
+fn small<R>(rows: &[R], of: impl Fn(&R) -> u32) -> Option<Column<'_>> {
+    Some(Column::Small(rows.iter().map(of).collect()))
+}
+
+fn large<R>(rows: &[R], of: impl Fn(&R) -> u64) -> Option<Column<'_>> {
+    Some(Column::Large(rows.iter().map(of).collect()))
+}
+
+fn text<'a, R>(rows: &'a [R], of: impl Fn(&'a R) -> Option<&'a str>) -> Option<Column<'a>> {
+    Some(Column::Text(rows.iter().map(of).collect()))
+}
+
+/// A reference to a row.
+fn row(row: Option<u32>) -> u32 {
+    row.unwrap_or(u32::MAX)
+}
+
+fn nodes<'a>(rows: &'a [NodeRow], name: &str) -> Option<Column<'a>> {
+    match name {
+        "name" => text(rows, |r| Some(r.name.as_str())),
+        "alive" => small(rows, |r| r.alive.into()),
+        "draining" => small(rows, |r| r.draining.into()),
+        "memory-bytes" => large(rows, |r| r.memory.total.0),
+        "memory-free-bytes" => large(rows, |r| r.memory.free.0),
+        "memory-promised-bytes" => large(rows, |r| r.memory_promised.0),
+        "cpu-millis" => small(rows, |r| r.cpu.0),
+        "cpu-promised-millis" => small(rows, |r| r.cpu_promised.0),
+        "pool-bytes" => large(rows, |r| r.pool.total.0),
+        "pool-free-bytes" => large(rows, |r| r.pool.free.0),
+        "load-millis" => small(rows, |r| r.load_millis),
+        "apps" => small(rows, |r| r.apps),
+        "volumes" => small(rows, |r| r.volumes),
+        _ => {
+            let key = name.strip_prefix("label:")?;
+            text(rows, |r| r.labels.get(key).map(String::as_str))
+        }
+    }
+}
+
+fn apps<'a>(rows: &'a [AppRow], name: &str) -> Option<Column<'a>> {
+    match name {
+        "name" => text(rows, |r| Some(r.name.as_str())),
+        "node" => small(rows, |r| row(r.node)),
+        "epoch" => large(rows, |r| r.epoch.0),
+        "memory-bytes" => large(rows, |r| r.memory.0),
+        "cpu-millis" => small(rows, |r| r.cpu.0),
+        "size-bytes" => large(rows, |r| r.size.0),
+        "placed-ms" => large(rows, |r| r.placed.0),
+        _ => {
+            let key = name.strip_prefix("label:")?;
+            text(rows, |r| r.labels.get(key).map(String::as_str))
+        }
+    }
+}
+
+fn volumes<'a>(rows: &'a [VolumeRow], name: &str) -> Option<Column<'a>> {
+    match name {
+        "name" => text(rows, |r| Some(r.name.as_str())),
+        "app" => small(rows, |r| row(r.app)),
+        "node" => small(rows, |r| row(r.node)),
+        "size-bytes" => large(rows, |r| r.size.0),
+        "used-bytes" => large(rows, |r| r.used.0),
+        _ => None,
+    }
+}
+
+fn replicas<'a>(rows: &'a [ReplicaRow], name: &str) -> Option<Column<'a>> {
+    match name {
+        "volume" => small(rows, |r| r.volume),
+        "node" => small(rows, |r| r.node),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every column that the registry names exists with its type, and none exists that it does not name.
+    #[test]
+    fn the_registry_and_the_host_agree() {
+        let view = ClusterView::default();
+        let mut table = "";
+        let mut found = 0;
+        for line in include_str!("../../../wit/columns.md").lines() {
+            if let Some(name) = line.strip_prefix("## ") {
+                table = name;
+            }
+            let cells: Vec<_> = line.split('|').map(str::trim).collect();
+            let ["", name, kind, ..] = cells.as_slice() else { continue };
+            let Some(name) = name.strip_prefix('`').and_then(|n| n.strip_suffix('`')) else {
+                continue;
+            };
+            if rows(&view, table).is_none() {
+                continue;
+            }
+            let got = match column(&view, table, name) {
+                Some(Column::Small(_)) => "u32",
+                Some(Column::Large(_)) => "u64",
+                Some(Column::Text(_)) => "text",
+                None => "nothing",
+            };
+            assert_eq!(got, *kind, "{table}/{name}");
+            found += 1;
+        }
+        assert_eq!(found, 29, "columns.md and this test disagree about how many columns there are");
+    }
+
+    #[test]
+    fn a_missing_reference_is_missing_in_every_type() {
+        assert_eq!(Column::Small(vec![u32::MAX, 1]).u64s(), Some(vec![u64::MAX, 1]));
+        assert!(Column::Small(vec![u32::MAX]).f64s().unwrap()[0].is_nan());
+    }
+}

@@ -1,0 +1,140 @@
+//! From a file to a component, with an explanation for everything that is not one.
+
+use std::{
+    fmt::Write as _,
+    fs::File,
+    io::{ErrorKind, Read},
+    path::{Path, PathBuf},
+};
+
+use flocker_planner::PolicyFailure;
+use sha2::{Digest, Sha256};
+use wasmtime::{Engine, component::Component};
+
+pub use crate::contract::Misfit;
+use crate::{
+    chatter::tame,
+    contract::{self, Hook},
+};
+
+/// A plugin that was not loaded, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("could not load plugin `{path}`: {reason}")]
+pub struct LoadError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub reason: Refusal,
+}
+
+/// Why a file is no plugin, or not one that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such file.
+    #[error(
+        "there is no such file\nhint: a plugin written in Rust is at target/wasm32-unknown-unknown/release/NAME.wasm after `cargo build --release`"
+    )]
+    Missing,
+    /// It cannot be read.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
+    /// It is too large.
+    #[error("it has {bytes} bytes, at most {max} are loaded")]
+    TooLarge { bytes: u64, max: u64 },
+    /// It is something else.
+    #[error(
+        "it is not WebAssembly\nhint: a plugin is a WebAssembly component, which ends in .wasm and is binary"
+    )]
+    NotWasm,
+    /// It is a core module.
+    #[error(
+        "it is a core WebAssembly module, not a component\nhint: with Rust, set `linker = \"wasm-component-ld\"` in .cargo/config.toml as sdk/rust/README.md shows; in other languages, `wasm-tools component new`"
+    )]
+    CoreModule,
+    /// It is precompiled code.
+    #[error(
+        "it holds precompiled machine code, which is never loaded\nhint: give the .wasm that it was made from; this host compiles it itself and keeps the result"
+    )]
+    Precompiled,
+    /// It is damaged.
+    #[error("it is damaged, or uses what this host does not have: {0}")]
+    Malformed(String),
+    /// It does not fit this host.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    /// The names fit, the types do not.
+    #[error(
+        "it was built for another form of this interface: {0}\nhint: build it again with the present SDK"
+    )]
+    Types(String),
+    /// The settings are no JSON.
+    #[error("its settings are not JSON: {0}")]
+    Settings(String),
+    /// It failed before it was asked anything.
+    #[error("it failed while it {doing} ({}): {}", failure.class, failure.message)]
+    Failed { doing: &'static str, failure: PolicyFailure },
+}
+
+/// A component that may be instantiated.
+pub(crate) struct Checked {
+    pub(crate) component: Component,
+    pub(crate) digest: String,
+    pub(crate) hooks: Vec<Hook>,
+    pub(crate) wasi: bool,
+}
+
+/// Reads, compiles and checks a component. Runs nothing of it.
+pub(crate) fn check(engine: &Engine, path: &Path, bytes_max: u64) -> Result<Checked, Refusal> {
+    let bytes = read(path, bytes_max)?;
+    recognise(&bytes)?;
+    let malformed = |e: wasmtime::Error| Refusal::Malformed(tame(&format!("{e:#}"), 400));
+    let component = Component::from_binary(engine, &bytes).map_err(malformed)?;
+    let kind = component.component_type();
+    contract::check_imports(kind.imports(engine).map(|(name, _)| name))?;
+    let hooks = contract::check_exports(kind.exports(engine).map(|(name, _)| name))?;
+    let wasi = contract::asks_for_wasi(kind.imports(engine).map(|(name, _)| name));
+    Ok(Checked { component, digest: digest(&bytes), hooks, wasi })
+}
+
+fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Refusal> {
+    let unreadable = |e: std::io::Error| {
+        if e.kind() == ErrorKind::NotFound {
+            Refusal::Missing
+        } else {
+            Refusal::Unreadable(e.to_string())
+        }
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let about = file.metadata().map_err(unreadable)?;
+    if !about.is_file() {
+        return Err(Refusal::Unreadable("it is not a regular file".into()));
+    }
+    if about.len() > bytes_max {
+        return Err(Refusal::TooLarge { bytes: about.len(), max: bytes_max });
+    }
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    file.take(bytes_max).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+/// Tells a component from what people mistake for one.
+fn recognise(bytes: &[u8]) -> Result<(), Refusal> {
+    match bytes {
+        // After the magic: version 13, layer 1 (component); version 1, layer 0 (module).
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(Refusal::CoreModule),
+        [0x7f, b'E', b'L', b'F', ..] => Err(Refusal::Precompiled),
+        _ => Err(Refusal::NotWasm),
+    }
+}
+
+/// As OCI registries write it.
+fn digest(bytes: &[u8]) -> String {
+    let mut text = String::from("sha256:");
+    for byte in Sha256::digest(bytes) {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

@@ -1,0 +1,11 @@
+//! The plugin host against healthy and hostile components. Hostile ones are written in WebAssembly text, so that these
+//! tests need no toolchain but the host's own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod explained;
+mod forge;
+mod guest;
+mod hostile;
+mod virtual_wasi;
+mod world;
