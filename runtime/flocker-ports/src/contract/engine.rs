@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Longer than any scenario runs; a stop that waits so long fails.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// For a process that has just begun: it may not know yet how to end when asked.
+const GRACE_SHORT: Duration = Duration::from_secs(2);
+
 /// What the scenarios work with. Two scenarios at a time need two apps.
 #[derive(Debug, Clone)]
 pub struct Workbench {
@@ -253,8 +256,8 @@ pub async fn a_gated_container_stops_at_once(engine: &dyn Engine, bench: &Workbe
 pub async fn a_stopped_container_starts_at_its_gate_again(engine: &dyn Engine, bench: &Workbench) {
     let running = bench.running(engine).await;
 
-    engine.stop(&running.id, GRACE).await.expect("it can be stopped");
-    engine.stop(&running.id, GRACE).await.expect("the second time");
+    engine.stop(&running.id, GRACE_SHORT).await.expect("it can be stopped");
+    engine.stop(&running.id, GRACE_SHORT).await.expect("the second time");
     let ended = bench.state(engine, &running.id).await;
     let gated = engine.start_gated(&running.id).await.expect("it can be started again");
     engine
@@ -295,7 +298,7 @@ pub async fn the_end_of_a_container_is_told(engine: &dyn Engine, bench: &Workben
     let mut events = engine.events();
     let running = bench.running(engine).await;
 
-    engine.stop(&running.id, GRACE).await.expect("it can be stopped");
+    engine.stop(&running.id, GRACE_SHORT).await.expect("it can be stopped");
 
     let heard = async {
         while let Some(event) = events.next().await {
