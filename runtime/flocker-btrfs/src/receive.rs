@@ -33,7 +33,7 @@ use crate::{
     roles::{refuse_stale, role_name},
     sidecar::{Sidecar, Want, sync_folder},
     snapshots::path_of,
-    spool::{About, Stream, received},
+    spool::{About, Stream, decode, received},
 };
 
 /// A killed process that does not end within this time hangs in the kernel; nobody waits for it any longer.
@@ -381,6 +381,11 @@ impl BtrfsReceiver {
 impl Receiver for BtrfsReceiver {
     fn resume_token(&self) -> Option<ResumeToken> {
         self.token.clone()
+    }
+
+    fn held(&self) -> ByteSize {
+        let offset = self.token.as_ref().and_then(|token| decode(token).ok());
+        ByteSize(offset.map_or(0, |(offset, _)| offset))
     }
 
     async fn write(&mut self, chunk: Bytes) -> Result<(), BackendError> {

@@ -59,9 +59,10 @@ pub(crate) fn network(node: &NodeName) -> String {
     format!("flocker-{node}")
 }
 
-/// What Docker calls a container, and its siblings link to.
+/// What Docker calls a container, and its siblings link to. Parted by dots, which neither a node's nor an app's name
+/// may hold: app `shop` with container `web-db` and app `shop-web` with container `db` are two.
 pub(crate) fn container(node: &NodeName, app: &AppName, name: &ContainerName) -> String {
-    format!("flocker-{node}-{app}-{name}")
+    format!("flocker-{node}.{app}.{name}")
 }
 
 /// The filter for what is ours.

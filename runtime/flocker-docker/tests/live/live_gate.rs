@@ -13,7 +13,7 @@ use crate::bench::{Bench, PATIENCE, POLITE, plan, until};
 
 /// Where a test finds the FIFO of container `main` of app `shop`.
 fn fifo(bench: &Bench) -> PathBuf {
-    bench.docker.folder().join("state/n1/gates/flocker-n1-shop-main/order")
+    bench.docker.folder().join("state/n1/gates/flocker-n1.shop.main/order")
 }
 
 fn write(bench: &Bench, bytes: &[u8]) {
