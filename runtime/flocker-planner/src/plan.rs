@@ -27,6 +27,8 @@ pub struct World {
     pub volumes: Vec<Volume>,
     /// The operations that have not ended.
     pub operations: BTreeMap<OperationId, Operation>,
+    /// The apps whose last move was undone: when, and why.
+    pub setbacks: BTreeMap<AppName, (Timestamp, String)>,
 }
 
 /// A node, and what it said last.
@@ -43,6 +45,10 @@ pub struct NodeSeen {
     /// The apps of which it holds containers or an order, and under which epoch; `None`: unknown.
     pub apps: Option<Vec<(AppName, Epoch)>>,
 }
+
+/// A move that was undone is not begun again by itself before this time: what stood in its way is rarely gone sooner, and
+/// each attempt costs.
+const SETBACK_PAUSE: Duration = Duration::from_secs(60);
 
 /// Limits on what is started.
 #[derive(Debug, Clone)]
@@ -111,14 +117,22 @@ pub fn plan(
     // What is begun here counts for what is decided next.
     let mut expected = Cow::Borrowed(world);
     let mut view = View::of(world);
-    let mut moves =
-        world.operations.values().filter(|o| matches!(o.kind, OperationKind::Move { .. })).count();
+    let mut moves = world
+        .operations
+        .values()
+        .filter(|o| busy(o) && matches!(o.kind, OperationKind::Move { .. }))
+        .count();
     for (record, app) in world.apps.values() {
         let (id, seed) = draw();
         let begun = plan.actions.len();
         let context = Context { world: &expected, settings, view: &view, policies, record, app };
         match context.situation(rebalance) {
             Situation::Settled | Situation::Busy => {}
+            Situation::SetBack(reason) => {
+                let text =
+                    format!("its last move was undone and is tried again in a while: {reason}");
+                plan.notes.push(context.note(Some(text)));
+            }
             Situation::Homeless => context.settle(id, seed, &mut plan),
             Situation::Leaving(_) | Situation::MayMove(_) if moves >= settings.moves_max => {}
             Situation::Leaving(current) => {
@@ -126,7 +140,7 @@ pub fn plan(
             }
             Situation::MayMove(current) => {
                 // Only when all is quiet: the next answer should see what the operations of now have changed.
-                if expected.operations.is_empty() {
+                if !expected.operations.values().any(busy) {
                     moves += context.relocate(id, seed, current, Purpose::Rebalance, &mut plan);
                 }
             }
@@ -138,6 +152,17 @@ pub fn plan(
     }
     plan.actions.extend(discards(world));
     plan
+}
+
+/// Whether it takes disk and network now. One that waits for a node that is gone must not keep all others waiting.
+fn busy(operation: &Operation) -> bool {
+    match operation.state {
+        OperationState::Running => true,
+        OperationState::Waiting { .. }
+        | OperationState::Done
+        | OperationState::Aborted { .. }
+        | OperationState::Failed { .. } => false,
+    }
 }
 
 /// The world as it will be known once the action has begun.
@@ -171,6 +196,8 @@ enum Situation<'a> {
     Busy,
     /// It has no node yet.
     Homeless,
+    /// Its node is to be emptied, and moving it has just failed.
+    SetBack(&'a str),
     /// Its node is to be emptied.
     Leaving(&'a NodeName),
     /// A policy may find a better place.
@@ -188,8 +215,8 @@ struct Context<'a> {
 
 impl<'a> Context<'a> {
     fn situation(&self, rebalance: bool) -> Situation<'a> {
-        let held =
-            self.record.operation.as_ref().is_some_and(|id| self.world.operations.contains_key(id));
+        // Also by one whose record did not come through yet, or cannot be read: its end would have cleared the name.
+        let held = self.record.operation.is_some();
         match (self.record.state, &self.record.owner) {
             (AppState::Removing, _) => Situation::Busy,
             (AppState::Deployed, _) if held => Situation::Busy,
@@ -200,6 +227,8 @@ impl<'a> Context<'a> {
                 if !seen.alive {
                     // Moving needs its data; bringing it back without is a failover, which only an operator may ask for.
                     Situation::Settled
+                } else if let Some(reason) = self.setback() {
+                    if seen.node.draining { Situation::SetBack(reason) } else { Situation::Settled }
                 } else if seen.node.draining {
                     Situation::Leaving(owner)
                 } else if rebalance && rested && !self.app.placement.pinned {
@@ -209,6 +238,12 @@ impl<'a> Context<'a> {
                 }
             }
         }
+    }
+
+    /// Why its last move was undone, while that is too fresh to try again.
+    fn setback(&self) -> Option<&'a str> {
+        let (at, reason) = self.world.setbacks.get(&self.record.name)?;
+        (self.world.now.since(*at) < SETBACK_PAUSE).then_some(reason.as_str())
     }
 
     fn decide(&self, id: OperationId, seed: u64, purpose: Purpose) -> Decision {
@@ -310,8 +345,7 @@ fn discards(world: &World) -> Vec<Action> {
     for (name, seen) in world.nodes.iter().filter(|(_, seen)| seen.alive) {
         for (app, epoch) in seen.apps.iter().flatten() {
             let Some((record, _)) = world.apps.get(app) else { continue };
-            let idle =
-                record.operation.as_ref().is_none_or(|id| !world.operations.contains_key(id));
+            let idle = record.operation.is_none();
             let elsewhere = record.owner.as_ref().is_some_and(|owner| owner != name);
             if idle && elsewhere && record.state == AppState::Deployed {
                 let epoch = record.epoch.max(*epoch);

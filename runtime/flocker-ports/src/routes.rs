@@ -17,4 +17,9 @@ pub trait Routes: Send + Sync + fmt::Debug {
 
     /// This node no longer answers for the service.
     fn withdraw(&self, service: &ServiceKey);
+
+    /// What an operator should look at: ports that could not be opened, connections that have to wait.
+    fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

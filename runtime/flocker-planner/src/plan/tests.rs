@@ -307,3 +307,30 @@ fn containers_of_an_app_that_nobody_knows_are_left_alone() {
         expect![""],
     );
 }
+
+#[test]
+fn an_app_whose_move_was_just_undone_is_left_alone_for_a_while_and_says_why() {
+    let mut world = world("node a draining\n node b\n app x a");
+    let at = Timestamp(world.now.0 - 30_000);
+    world.setbacks.insert("x".parse().unwrap(), (at, "image `i` is not there".into()));
+
+    let plan = planned(&world);
+
+    assert_eq!(plan.actions, []);
+    assert!(plan.notes[0].text.contains("image `i` is not there"), "{:?}", plan.notes);
+    world.now = world.now + Duration::from_secs(31);
+    assert_eq!(planned(&world).actions.len(), 1);
+}
+
+#[test]
+fn moves_that_wait_for_a_dead_node_do_not_keep_a_draining_one_from_being_emptied() {
+    let apps = "app s1 c moving:b\n app s2 c moving:b\n app x a";
+    let mut world = world(&format!("node a draining\n node b\n node c dead\n {apps}"));
+    assert_eq!(planned(&world).actions, []);
+
+    for operation in world.operations.values_mut() {
+        operation.state = OperationState::Waiting { reason: "node `c` does not answer".into() };
+    }
+
+    assert_eq!(planned(&world).actions.len(), 1);
+}

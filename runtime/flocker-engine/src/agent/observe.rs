@@ -1,0 +1,83 @@
+//! What the agent sees on its node.
+
+use std::{sync::PoisonError, time::Duration};
+
+use flocker_model::{ByteSize, OperationId};
+use flocker_ports::{Container, Observation, ObservedApp, ObservedContainer};
+
+use super::{Agent, Assignment, Mode};
+
+/// What does not answer within this time is unknown. Less than the leader's own patience: a hung container engine must
+/// not look like a dead node.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+async fn within<T, E: std::fmt::Display>(
+    what: &str,
+    asked: impl Future<Output = Result<T, E>>,
+) -> Result<T, String> {
+    match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+        Ok(answer) => answer.map_err(|e| e.to_string()),
+        Err(_) => Err(format!("{what} did not answer within {}s", ANSWER_WITHIN.as_secs())),
+    }
+}
+
+impl Agent {
+    pub(super) async fn look(&self) -> Observation {
+        let parts = &self.inner.parts;
+        let mut troubles = parts.routes.troubles();
+        let mut stats = parts.machine.stats();
+        stats.at = parts.clock.now();
+        let mut heard = |result: Result<(), String>| troubles.extend(result.err());
+        let (capacity, volumes, containers) = tokio::join!(
+            within("the pool", parts.backend.capacity()),
+            within("the pool", parts.backend.volumes()),
+            within("the container engine", parts.engine.list()),
+        );
+        heard(capacity.as_ref().map(drop).map_err(Clone::clone));
+        stats.pool = capacity.unwrap_or_default();
+        heard(volumes.as_ref().map(drop).map_err(Clone::clone));
+        heard(containers.as_ref().map(drop).map_err(Clone::clone));
+        let apps = containers.ok().map(|containers| self.apps_seen(&containers));
+        Observation { stats, volumes: volumes.ok(), apps, sending: self.sending(), troubles }
+    }
+
+    fn apps_seen(&self, containers: &[Container]) -> Vec<ObservedApp> {
+        let assignments = self.assignments();
+        let mut names: Vec<_> =
+            assignments.keys().chain(containers.iter().map(|c| &c.app)).cloned().collect();
+        names.sort_unstable();
+        names.dedup();
+        let held = |name: &flocker_model::AppName| {
+            let mine: Vec<_> = containers.iter().filter(|c| &c.app == name).collect();
+            let assignment = assignments.get(name);
+            // Nothing is left of it but the memory of its epoch.
+            if mine.is_empty() && assignment.is_none_or(|a: &Assignment| a.mode == Mode::Gone) {
+                return None;
+            }
+            let made = mine.iter().map(|c| c.epoch).max();
+            let epoch = assignment.map(|a| a.epoch).or(made)?;
+            let containers = mine.iter().map(|c| self.container_seen(c)).collect();
+            Some(ObservedApp { app: name.clone(), epoch, containers })
+        };
+        names.iter().filter_map(held).collect()
+    }
+
+    fn container_seen(&self, container: &Container) -> ObservedContainer {
+        let past = self.inner.pasts.of(&container.app, &container.name);
+        let now = tokio::time::Instant::now();
+        ObservedContainer {
+            name: container.name.clone(),
+            state: container.state.clone(),
+            healthy: self.inner.healths.of(container).map(|h| h.healthy),
+            restarts: past.restarts,
+            restart_at: past
+                .due
+                .map(|due| self.inner.parts.clock.now() + due.saturating_duration_since(now)),
+        }
+    }
+
+    fn sending(&self) -> Vec<(OperationId, ByteSize)> {
+        let sending = self.inner.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        sending.iter().map(|(operation, progress)| (operation.clone(), progress.bytes())).collect()
+    }
+}

@@ -1,0 +1,336 @@
+//! The steps of operations, each safe to run twice.
+
+use std::{collections::BTreeMap, sync::PoisonError};
+
+use flocker_model::{App, AppName, Epoch, OperationId, Point, Snapshot, SnapshotTag, VolumeId};
+use flocker_ports::{AttachOrder, Op, Order, Reply, SendJob, Step, VolumeEpoch, VolumeOrder};
+
+use super::{Agent, Assignment, Mode, StepError};
+
+impl Agent {
+    /// Does one step.
+    pub(crate) async fn step(&self, order: Order) -> Result<Reply, StepError> {
+        let Order { operation, app, epoch, step } = order;
+        // A stream may take hours, and a proxy may be slow: neither touches what the lock protects.
+        match step {
+            Step::Send { .. } => return self.send(&operation, step).await,
+            Step::AwaitRoutes { revision } => {
+                self.inner.parts.routes.applied(revision).await;
+                return Ok(Reply::Done);
+            }
+            Step::Fetch { manifest } => {
+                self.fetch(&read(&manifest, &app)?).await?;
+                return Ok(Reply::Done);
+            }
+            Step::ListSnapshots { volume } => return self.list_snapshots(&volume).await,
+            Step::Estimate { volume, base } => {
+                let bytes = self.inner.parts.backend.estimate(&volume.id, base.as_ref()).await?;
+                return Ok(Reply::Estimate(bytes));
+            }
+            // Pulling an image may take minutes, too.
+            Step::Prepare { ref manifest } => self.fetch(&read(manifest, &app)?).await?,
+            _ => {}
+        }
+        let alone = self.lock_of(&app).lock_owned().await;
+        self.refuse_stale(&app, epoch)?;
+        // Whoever asked may be gone by the time it is done. A step that has begun is not left half-way, and the next
+        // one does not begin beside it.
+        let agent = self.clone();
+        let told = Told { operation, app, epoch };
+        let begun = tokio::spawn(async move {
+            let halted = agent.inner.halted.clone();
+            let done = tokio::select! {
+                biased;
+                () = halted.cancelled() => return Err(StepError::Later("the agent ended".to_owned())),
+                done = agent.locked_step(&told, step) => done,
+            };
+            drop(alone);
+            agent.inner.supervisor.notify_one();
+            done
+        });
+        match begun.await {
+            Ok(done) => done,
+            Err(_) => Err(StepError::Later("the step ended early".to_owned())),
+        }
+    }
+
+    fn refuse_stale(&self, app: &AppName, asked: Epoch) -> Result<(), StepError> {
+        match self.assignment(app) {
+            Some(Assignment { epoch: current, .. }) if current > asked => {
+                Err(StepError::StaleEpoch { app: app.clone(), current, asked })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    async fn locked_step(&self, told: &Told, step: Step) -> Result<Reply, StepError> {
+        match step {
+            Step::Snapshot { volumes, tag } => return self.snapshot(told, &volumes, &tag).await,
+            Step::CreateVolumes { volumes } => self.create_volumes(told, &volumes).await?,
+            Step::AbortReceive { volumes } => self.abort_receive(told, &volumes).await?,
+            Step::Prepare { manifest } => self.prepare(told, manifest).await?,
+            Step::Discard => self.discard(told).await?,
+            Step::Stop => self.stop(told).await?,
+            Step::Seal { volumes } => self.seal(told, &volumes).await?,
+            Step::Unseal { volumes } => self.unseal(told, &volumes).await?,
+            Step::Promote { volumes } => self.promote(told, &volumes).await?,
+            Step::Start { manifest, volumes } => self.start(told, manifest, volumes).await?,
+            Step::Retire { volumes } => self.retire(told, &volumes).await?,
+            Step::Remove => self.remove(told).await?,
+            Step::DestroyVolumes { volumes } => self.destroy_volumes(told, &volumes).await?,
+            Step::DestroySnapshots { volume, which } => {
+                self.inner
+                    .parts
+                    .backend
+                    .destroy_snapshots(&told.op(&volume), &volume.id, &which)
+                    .await?;
+            }
+            Step::Send { .. }
+            | Step::AwaitRoutes { .. }
+            | Step::Fetch { .. }
+            | Step::ListSnapshots { .. }
+            | Step::Estimate { .. } => {
+                return Err(StepError::Never("this step needs no lock".to_owned()));
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    async fn note(
+        &self,
+        told: &Told,
+        mode: Mode,
+        change: impl FnOnce(&mut Assignment),
+    ) -> Result<(), StepError> {
+        let mut assignment = self.assignment(&told.app).unwrap_or_else(|| told.nothing());
+        assignment.epoch = told.epoch;
+        assignment.operation = told.operation.clone();
+        assignment.mode = mode;
+        change(&mut assignment);
+        let app = told.app.clone();
+        self.with_journal(move |journal| journal.record(&app, assignment)).await
+    }
+
+    async fn snapshot(
+        &self,
+        told: &Told,
+        volumes: &[VolumeEpoch],
+        tag: &SnapshotTag,
+    ) -> Result<Reply, StepError> {
+        // One call takes all volumes of one epoch at one moment. They differ only when an app adopted an external
+        // volume that has moved before, and then the app is stopped for the snapshot that counts.
+        let mut taken: BTreeMap<VolumeId, Snapshot> = BTreeMap::new();
+        let mut epochs: Vec<Epoch> = volumes.iter().map(|v| v.epoch).collect();
+        epochs.sort_unstable();
+        epochs.dedup();
+        for epoch in epochs {
+            let ids: Vec<_> =
+                volumes.iter().filter(|v| v.epoch == epoch).map(|v| v.id.clone()).collect();
+            let op = Op { id: told.operation.clone(), epoch };
+            let snapshots = self.inner.parts.backend.snapshot(&op, &ids, tag).await?;
+            taken.extend(ids.into_iter().zip(snapshots));
+        }
+        Ok(Reply::Snapshots(volumes.iter().filter_map(|v| taken.remove(&v.id)).collect()))
+    }
+
+    async fn list_snapshots(&self, volume: &VolumeEpoch) -> Result<Reply, StepError> {
+        let backend = &self.inner.parts.backend;
+        match backend.stat(&volume.id).await? {
+            None => Ok(Reply::Snapshots(vec![])),
+            Some(_) => Ok(Reply::Snapshots(backend.snapshots(&volume.id).await?)),
+        }
+    }
+
+    async fn send(&self, operation: &OperationId, step: Step) -> Result<Reply, StepError> {
+        let Step::Send { volume, size, base, to, target, address } = step else {
+            return Err(StepError::Never("this step is no send".to_owned()));
+        };
+        let job = SendJob {
+            operation: operation.clone(),
+            volume: volume.id,
+            epoch: volume.epoch,
+            base,
+            to,
+            size,
+            source: self.inner.parts.node.clone(),
+            target,
+            address,
+        };
+        let progress = {
+            let mut sending = self.inner.sending.lock().unwrap_or_else(PoisonError::into_inner);
+            sending.entry(operation.clone()).or_default().clone()
+        };
+        let _listed = Listed { agent: self, operation };
+        Ok(Reply::Sent(self.inner.parts.replication.send(&job, &progress).await?))
+    }
+
+    async fn create_volumes(&self, told: &Told, volumes: &[VolumeOrder]) -> Result<(), StepError> {
+        for order in volumes {
+            let op = told.op(&order.volume);
+            self.inner.parts.backend.create(&op, &order.volume.id, order.size, order.owner).await?;
+        }
+        Ok(())
+    }
+
+    async fn abort_receive(&self, told: &Told, volumes: &[VolumeEpoch]) -> Result<(), StepError> {
+        for volume in volumes {
+            self.inner.parts.backend.abort_receive(&told.op(volume), &volume.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn prepare(&self, told: &Told, manifest: String) -> Result<(), StepError> {
+        let app = read(&manifest, &told.app)?;
+        if self
+            .assignment(&told.app)
+            .is_none_or(|a| a.mode != Mode::Running || a.epoch < told.epoch)
+        {
+            self.note(told, Mode::Prepared, |a| a.manifest = manifest).await?;
+        }
+        self.make_ready(&app, told.epoch).await
+    }
+
+    async fn discard(&self, told: &Told) -> Result<(), StepError> {
+        let prepared = |a: &Assignment| matches!(a.mode, Mode::Prepared | Mode::Gone);
+        if self.assignment(&told.app).is_some_and(|a| !prepared(&a)) {
+            return Ok(());
+        }
+        self.note(told, Mode::Gone, Assignment::clear).await?;
+        self.remove_containers(&told.app).await
+    }
+
+    async fn stop(&self, told: &Told) -> Result<(), StepError> {
+        self.note(told, Mode::Stopped, |_| ()).await?;
+        let app = self.assignment(&told.app).map(|a| read(&a.manifest, &told.app)).transpose()?;
+        self.withdraw_routes(&told.app, app.as_ref());
+        self.stop_containers(&told.app, app.as_ref()).await
+    }
+
+    async fn seal(&self, told: &Told, volumes: &[VolumeEpoch]) -> Result<(), StepError> {
+        for volume in volumes {
+            self.inner.parts.backend.seal(&told.op(volume), &volume.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn unseal(&self, told: &Told, volumes: &[VolumeEpoch]) -> Result<(), StepError> {
+        for volume in volumes {
+            self.inner.parts.backend.unseal(&told.op(volume), &volume.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn promote(
+        &self,
+        told: &Told,
+        volumes: &[(VolumeEpoch, Point)],
+    ) -> Result<(), StepError> {
+        for (volume, at) in volumes {
+            self.inner.parts.backend.promote(&told.op(volume), &volume.id, at).await?;
+        }
+        Ok(())
+    }
+
+    async fn start(
+        &self,
+        told: &Told,
+        manifest: String,
+        volumes: Vec<AttachOrder>,
+    ) -> Result<(), StepError> {
+        let app = read(&manifest, &told.app)?;
+        self.note(told, Mode::Running, |a| {
+            a.manifest = manifest;
+            a.volumes = volumes;
+        })
+        .await?;
+        let assignment = self.assignment(&told.app).unwrap_or_else(|| told.nothing());
+        self.make_ready(&app, told.epoch).await?;
+        self.run(&app, &assignment).await
+    }
+
+    async fn retire(&self, told: &Told, volumes: &[(VolumeEpoch, Point)]) -> Result<(), StepError> {
+        self.note(told, Mode::Gone, Assignment::clear).await?;
+        self.remove_containers(&told.app).await?;
+        for (volume, at) in volumes {
+            self.inner.parts.backend.retire(&told.op(volume), &volume.id, at).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, told: &Told) -> Result<(), StepError> {
+        self.stop(told).await?;
+        self.remove_containers(&told.app).await?;
+        let app = told.app.clone();
+        self.with_journal(move |journal| journal.forget(&app)).await
+    }
+
+    async fn destroy_volumes(&self, told: &Told, volumes: &[VolumeEpoch]) -> Result<(), StepError> {
+        for volume in volumes {
+            self.inner.parts.backend.destroy(&told.op(volume), &volume.id).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A stream that is listed as being sent, until it ends in whatever way: whoever asked for it may go away.
+struct Listed<'a> {
+    agent: &'a Agent,
+    operation: &'a OperationId,
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        let sending = &self.agent.inner.sending;
+        sending.lock().unwrap_or_else(PoisonError::into_inner).remove(self.operation);
+    }
+}
+
+/// Who told what, for whom, under which epoch.
+pub(crate) struct Told {
+    pub(crate) operation: OperationId,
+    pub(crate) app: AppName,
+    pub(crate) epoch: Epoch,
+}
+
+impl Told {
+    fn op(&self, volume: &VolumeEpoch) -> Op {
+        Op { id: self.operation.clone(), epoch: volume.epoch }
+    }
+
+    fn nothing(&self) -> Assignment {
+        Assignment {
+            epoch: self.epoch,
+            operation: self.operation.clone(),
+            mode: Mode::Gone,
+            manifest: String::new(),
+            volumes: vec![],
+        }
+    }
+}
+
+impl Assignment {
+    fn clear(&mut self) {
+        self.manifest.clear();
+        self.volumes.clear();
+    }
+}
+
+/// Reads a manifest that the leader read before.
+pub(super) fn read(manifest: &str, app: &AppName) -> Result<App, StepError> {
+    if manifest.is_empty() {
+        return Ok(App {
+            name: app.clone(),
+            containers: vec![],
+            volumes: vec![],
+            services: vec![],
+            placement: flocker_model::PlacementRules::default(),
+        });
+    }
+    flocker_compose::parse(manifest, Some(app)).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        StepError::Never(format!(
+            "the manifest of app `{app}` cannot be read: {}",
+            lines.join("; ")
+        ))
+    })
+}

@@ -1,0 +1,53 @@
+//! Decisions as they are kept for `flocker explain`: a text for people beside a document for machines.
+
+use bytes::Bytes;
+use flocker_planner::{DecidedBy, Decision};
+use serde_json::{Value, json};
+
+/// The decision, as it is kept.
+pub(crate) fn document(decision: &Decision) -> Bytes {
+    let by = match decision.decided_by {
+        DecidedBy::Policies => "policies",
+        DecidedBy::BuiltIn => "built-in",
+        DecidedBy::Rules => "rules",
+    };
+    let candidates: Vec<Value> = decision
+        .candidates
+        .iter()
+        .map(|c| json!({ "node": c.node.as_str(), "score": c.score, "reasons": c.reasons }))
+        .collect();
+    let excluded: Vec<Value> = decision
+        .excluded
+        .iter()
+        .map(|e| json!({ "node": e.node.as_str(), "reason": e.reason }))
+        .collect();
+    let consulted: Vec<Value> = decision
+        .consulted
+        .iter()
+        .map(|c| {
+            json!({
+                "policy": c.policy, "digest": c.digest, "weight": c.weight,
+                "columns": c.evidence.columns, "fuel": c.evidence.fuel,
+            })
+        })
+        .collect();
+    let failures: Vec<Value> = decision
+        .failures
+        .iter()
+        .map(|f| json!({ "policy": f.policy, "class": f.failure.class, "message": f.failure.message }))
+        .collect();
+    let document = json!({
+        "v": 1,
+        "id": decision.id.as_str(),
+        "app": decision.app.as_str(),
+        "purpose": decision.purpose.to_string(),
+        "chosen": decision.chosen.as_ref().map(flocker_model::NodeName::as_str),
+        "decided_by": by,
+        "candidates": candidates,
+        "excluded": excluded,
+        "consulted": consulted,
+        "failures": failures,
+        "text": decision.to_string(),
+    });
+    Bytes::from(document.to_string())
+}

@@ -1,0 +1,145 @@
+//! The phases of a deployment and of an update.
+
+use flocker_model::{App, Epoch, NodeName, OperationKind, Phase};
+use flocker_ports::{Step, VolumeOrder};
+
+use super::{
+    commit::{Named, attach_orders, claimed, epoch_of},
+    moving::{routed, start, start_again},
+    runner::{Runner, Trouble},
+};
+
+/// Where it happens, and with which manifest.
+struct Deployment {
+    node: NodeName,
+    epoch: Epoch,
+    manifest: String,
+    app: App,
+}
+
+impl Deployment {
+    async fn of(runner: &Runner<'_>) -> Result<Self, Trouble> {
+        let mut record = runner.record().await?;
+        let node = match &runner.op().kind {
+            OperationKind::Deploy { target } => target.clone(),
+            OperationKind::Update { node, manifest } => {
+                record.value.manifest.clone_from(manifest);
+                node.clone()
+            }
+            OperationKind::Move { .. } | OperationKind::Remove { .. } => {
+                return Err(Trouble::Refused("this operation is no deployment".to_owned()));
+            }
+        };
+        let app = crate::cluster::read_manifest(&record.value).map_err(Trouble::Refused)?;
+        Ok(Self { node, epoch: record.value.epoch, manifest: record.value.manifest, app })
+    }
+}
+
+/// Runs one phase.
+pub(super) async fn run(runner: &mut Runner<'_>, phase: Phase) -> Result<(), Trouble> {
+    let this = Deployment::of(runner).await?;
+    match phase {
+        Phase::Planned => {
+            for (_, volume) in runner.volumes(&this.app).await? {
+                claimed(&volume, &this.app.name, &this.node)?;
+            }
+            if runner.leader.inner.nodes.alive(&this.node) {
+                Ok(())
+            } else {
+                Err(Trouble::Later(format!("node `{}` does not answer", this.node)))
+            }
+        }
+        Phase::Seed => {
+            runner
+                .tell(&this.node, this.epoch, Step::Fetch { manifest: this.manifest.clone() })
+                .await?;
+            create_volumes(runner, &this).await
+        }
+        Phase::Prepare => runner
+            .tell(&this.node, this.epoch, Step::Prepare { manifest: this.manifest })
+            .await
+            .map(drop),
+        Phase::Park | Phase::Unpark => routed(runner, phase).await,
+        Phase::Stop => runner.tell(&this.node, this.epoch, Step::Stop).await.map(drop),
+        Phase::Commit => {
+            let volumes = runner.volumes(&this.app).await?;
+            match runner.op().kind {
+                OperationKind::Update { .. } => {
+                    runner.set_manifest(&this.node, &this.manifest, &volumes).await
+                }
+                OperationKind::Deploy { .. }
+                | OperationKind::Move { .. }
+                | OperationKind::Remove { .. } => runner.set_owner(&this.node, &volumes).await,
+            }
+        }
+        Phase::Start => {
+            let volumes = attach_orders(&runner.volumes(&this.app).await?);
+            let record = runner.record().await?;
+            start(runner, &this.node, record.value, volumes).await
+        }
+        Phase::Converge | Phase::Seal | Phase::Delta | Phase::Promote | Phase::Reverse => Ok(()),
+    }
+}
+
+/// Undoes one phase.
+pub(super) async fn undo(runner: &mut Runner<'_>, phase: Phase) -> Result<(), Trouble> {
+    let update = matches!(runner.op().kind, OperationKind::Update { .. });
+    match phase {
+        Phase::Seed => {
+            let this = Deployment::of(runner).await?;
+            destroy_new_volumes(runner, &this).await
+        }
+        Phase::Prepare if !update => {
+            let this = Deployment::of(runner).await?;
+            runner.tell_if_there(&this.node, this.epoch, Step::Discard).await
+        }
+        Phase::Park => routed(runner, phase).await,
+        Phase::Stop => {
+            // The record still has the manifest of before.
+            match runner.record().await?.value.owner {
+                Some(owner) => start_again(runner, &owner).await,
+                None => Ok(()),
+            }
+        }
+        Phase::Planned
+        | Phase::Converge
+        | Phase::Prepare
+        | Phase::Seal
+        | Phase::Delta
+        | Phase::Commit
+        | Phase::Promote
+        | Phase::Start
+        | Phase::Unpark
+        | Phase::Reverse => Ok(()),
+    }
+}
+
+/// Volumes that this deployment makes: those without an owner. One that has an owner has data somewhere, and making
+/// it anew would put an empty one in its place.
+fn ownerless(volumes: &[Named]) -> impl Iterator<Item = &Named> {
+    volumes.iter().filter(|(_, v)| v.value.owner.is_none())
+}
+
+async fn create_volumes(runner: &Runner<'_>, this: &Deployment) -> Result<(), Trouble> {
+    let volumes = runner.volumes(&this.app).await?;
+    let order = |(_, v): &Named| VolumeOrder {
+        volume: epoch_of(v),
+        size: v.value.size,
+        owner: v.value.ownership,
+    };
+    let orders: Vec<_> = ownerless(&volumes).map(order).collect();
+    if orders.is_empty() {
+        return Ok(());
+    }
+    runner.tell(&this.node, this.epoch, Step::CreateVolumes { volumes: orders }).await.map(drop)
+}
+
+/// Nobody ever wrote to them: the app never ran.
+async fn destroy_new_volumes(runner: &Runner<'_>, this: &Deployment) -> Result<(), Trouble> {
+    let volumes = runner.volumes(&this.app).await?;
+    let volumes: Vec<_> = ownerless(&volumes).map(|(_, v)| epoch_of(v)).collect();
+    if volumes.is_empty() {
+        return Ok(());
+    }
+    runner.tell_if_there(&this.node, this.epoch, Step::DestroyVolumes { volumes }).await
+}

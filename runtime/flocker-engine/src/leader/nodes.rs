@@ -1,0 +1,164 @@
+//! What the nodes say of themselves, asked again and again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use flocker_model::{NodeName, VolumeId};
+use flocker_planner::plan::NodeSeen;
+use flocker_ports::Observation;
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Leader;
+use crate::cluster::State;
+
+/// Every node is asked this often.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// A node that does not answer within this time did not answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// A node is taken for alive so long after its last answer: two answers may be lost.
+const ALIVE: Duration = Duration::from_secs(5);
+
+/// What a node said last, and when.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// When it said so.
+    pub at: Instant,
+    /// What it said.
+    pub observation: Observation,
+}
+
+impl Seen {
+    /// Whether it is taken for alive.
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        self.at.elapsed() < ALIVE
+    }
+}
+
+/// What all nodes said.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes {
+    seen: Mutex<BTreeMap<NodeName, Seen>>,
+    /// Nodes that were asked at least once, whether they answered or not.
+    asked: Mutex<BTreeSet<NodeName>>,
+}
+
+impl Nodes {
+    /// What one node said last.
+    pub(crate) fn of(&self, node: &NodeName) -> Option<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned()
+    }
+
+    /// Whether a node is taken for alive.
+    pub(crate) fn alive(&self, node: &NodeName) -> bool {
+        self.of(node).is_some_and(|seen| seen.alive())
+    }
+
+    /// Returns when the node has not answered for as long as it takes to be no longer taken for alive.
+    pub(super) async fn silent(&self, node: &NodeName) {
+        let asked = Instant::now();
+        loop {
+            let last = self.of(node).map_or(asked, |seen| seen.at.max(asked));
+            if last.elapsed() >= ALIVE {
+                return;
+            }
+            tokio::time::sleep_until(last + ALIVE).await;
+        }
+    }
+
+    /// The nodes that said that they hold a copy of the volume, whatever the records say.
+    pub(crate) fn holders(&self, volume: &VolumeId) -> BTreeSet<NodeName> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = |s: &Seen| s.observation.volumes.iter().flatten().any(|v| v.id == *volume);
+        seen.iter().filter(|(_, s)| holds(s)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether every node was asked: a leader that has just begun knows nothing, which is not the same as nobody there.
+    pub(super) fn all_heard(&self, state: &State) -> bool {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        state.nodes.keys().all(|node| asked.contains(node))
+    }
+
+    pub(super) fn seen_by_planner(&self, state: &State) -> BTreeMap<NodeName, NodeSeen> {
+        let known = |(name, node): (&NodeName, &crate::cluster::Versioned<flocker_model::Node>)| {
+            let seen = self.of(name);
+            let alive = seen.as_ref().is_some_and(Seen::alive);
+            let said = seen.map(|s| s.observation).unwrap_or_default();
+            let apps = said.apps.map(|apps| apps.into_iter().map(|a| (a.app, a.epoch)).collect());
+            let known = NodeSeen {
+                node: node.value.clone(),
+                alive,
+                stats: said.stats,
+                volumes: said.volumes,
+                apps,
+            };
+            (name.clone(), known)
+        };
+        state.nodes.iter().map(known).collect()
+    }
+}
+
+impl Leader {
+    /// Asks every node again and again, each on its own: one that hangs delays nobody.
+    pub(super) async fn watch_nodes(self, stop: CancellationToken) {
+        let mut followed = self.inner.parts.followed.clone();
+        let mut asking = FuturesUnordered::new();
+        let mut watched = BTreeSet::new();
+        loop {
+            let state = followed.borrow_and_update().clone();
+            for node in state.iter().flat_map(|s| s.nodes.keys()) {
+                if watched.insert(node.clone()) {
+                    asking.push(self.ask_for_ever(node.clone()));
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Ok(()) = followed.changed() => {}
+                Some(gone) = asking.next() => drop(watched.remove(&gone)),
+            }
+        }
+    }
+
+    /// Returns when the node does not belong to the cluster any more.
+    async fn ask_for_ever(&self, node: NodeName) -> NodeName {
+        loop {
+            let state = self.inner.parts.followed.borrow().clone();
+            let Some(record) = state.as_ref().and_then(|s| s.nodes.get(&node)) else {
+                self.inner.nodes.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
+                return node;
+            };
+            let peer = self.inner.parts.peers.peer(&record.value);
+            let answer = tokio::time::timeout(ANSWER_WITHIN, peer.observe()).await;
+            let before = self.inner.nodes.alive(&node);
+            if let Ok(Ok(observation)) = answer {
+                let seen = Seen { at: Instant::now(), observation };
+                self.inner
+                    .nodes
+                    .seen
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(node.clone(), seen);
+            }
+            let first = self
+                .inner
+                .nodes
+                .asked
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(node.clone());
+            let after = self.inner.nodes.alive(&node);
+            if first || before != after {
+                tracing::info!(%node, alive = after, "a node was asked");
+                self.wake();
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+}

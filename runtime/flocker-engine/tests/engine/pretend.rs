@@ -1,0 +1,151 @@
+//! A pretend cluster with a shop in it, and a client that writes all the time and remembers what was acknowledged.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use flocker_engine::control::Deployed;
+use flocker_model::{
+    AppName, NodeName, Operation, OperationId, OperationState, ServiceKey, ServiceName, VolumeName,
+};
+use flocker_sim::{Unwritten, World};
+use tokio::time::{Instant, sleep, timeout};
+
+pub const SHOP: &str = "
+name: shop
+services:
+  redis:
+    image: redis
+    ports: ['6379:6379']
+    volumes: ['data:/data']
+    restart: always
+volumes:
+  data:
+    x-flocker: { size: 64MiB }
+";
+
+/// Long enough for everything that a test waits for, short enough to notice that it never comes. In pretend time.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+pub fn node(name: &str) -> NodeName {
+    NodeName::new(name).unwrap()
+}
+
+pub fn app() -> AppName {
+    AppName::new("shop").unwrap()
+}
+
+pub fn redis() -> ServiceKey {
+    ServiceKey { app: app(), service: ServiceName::new("redis").unwrap() }
+}
+
+/// A client that writes numbered records through a node, until it is told to end.
+pub struct Client {
+    acknowledged: Arc<Mutex<Vec<u64>>>,
+    refused: Arc<AtomicBool>,
+    over: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Client {
+    pub fn start(world: Arc<World>, via: NodeName) -> Self {
+        let acknowledged = Arc::new(Mutex::new(vec![]));
+        let (over, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (written, ended, was_refused) = (acknowledged.clone(), over.clone(), refused.clone());
+        let task = tokio::spawn(async move {
+            let mut number = 0;
+            while !ended.load(Ordering::Relaxed) {
+                match world.write(&via, &redis(), &format!("rec-{number}"), &[7; 100]) {
+                    Ok(()) => {
+                        written.lock().unwrap().push(number);
+                        number += 1;
+                    }
+                    Err(Unwritten::Refused) => was_refused.store(true, Ordering::Relaxed),
+                    Err(Unwritten::Held | Unwritten::Retry) => {}
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        Self { acknowledged, refused, over, task }
+    }
+
+    /// Ends it, and returns the numbers of the records that were acknowledged.
+    pub async fn end(self) -> Vec<u64> {
+        self.over.store(true, Ordering::Relaxed);
+        self.task.await.unwrap();
+        assert!(!self.refused.load(Ordering::Relaxed), "a connection was refused");
+        let acknowledged = self.acknowledged.lock().unwrap().clone();
+        acknowledged
+    }
+}
+
+/// A world of three nodes with the shop deployed and answering.
+pub async fn shop() -> Arc<World> {
+    let world = Arc::new(World::start(&["n1", "n2", "n3"]));
+    world.boot().await.unwrap();
+    until(|| async { world.state().await.unwrap().nodes.len() == 3 }).await;
+    sleep(Duration::from_millis(500)).await;
+    let (_, deployed) = world.control().deploy(SHOP, None).await.unwrap();
+    let Deployed::Begun(id) = deployed else { panic!("{deployed:?}") };
+    assert_eq!(ended(&world, &id).await.state, OperationState::Done);
+    world
+}
+
+pub async fn until<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "it did not become so");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+pub async fn ended(world: &World, id: &OperationId) -> Operation {
+    let finished = async {
+        loop {
+            let operation = world.state().await.unwrap().operations.get(id).cloned();
+            match operation {
+                Some(operation) if operation.state.is_final() => return operation,
+                _ => sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    match timeout(DEADLINE, finished).await {
+        Ok(operation) => operation,
+        Err(_) => {
+            panic!("{:#?}\n{:?}", world.state().await.unwrap().operations.get(id), world.heard())
+        }
+    }
+}
+
+pub async fn owner(world: &World) -> NodeName {
+    world.state().await.unwrap().apps[&app()].value.owner.clone().unwrap()
+}
+
+pub fn another(than: &NodeName) -> NodeName {
+    node(if *than == node("n3") { "n2" } else { "n3" })
+}
+
+/// What must hold once everything has calmed down, whatever happened before.
+pub async fn settled(world: &Arc<World>, acknowledged: &[u64]) {
+    let owner = owner(world).await;
+    until(|| async { world.read(&node("n1"), &redis(), "rec-0").is_ok() }).await;
+    for number in acknowledged {
+        let found = world.read(&node("n1"), &redis(), &format!("rec-{number}")).unwrap();
+        assert!(
+            found.is_some(),
+            "record {number} of {} was acknowledged and is lost",
+            acknowledged.len()
+        );
+    }
+    let state = world.state().await.unwrap();
+    let volume = state.volumes[&VolumeName::new("shop.data").unwrap()].value.clone();
+    assert_eq!(volume.owner.as_ref(), Some(&owner));
+    for (name, (live, processes)) in world.writers(&volume.id).await.unwrap() {
+        assert_eq!(live, name == owner, "volume on {name}, owner {owner}");
+        assert_eq!(processes, usize::from(name == owner), "processes on {name}, owner {owner}");
+    }
+}

@@ -1,0 +1,343 @@
+//! Volumes, their snapshots, and the ladder of roles. Everything here happens at once or not at all.
+
+use std::collections::BTreeMap;
+
+use flocker_model::{
+    ByteSize, Capacity, Epoch, Guid, Point, Role, Snapshot, SnapshotTag, Timestamp, VolumeId,
+    VolumeState,
+};
+use flocker_ports::{Attachment, BackendError, Change, Op};
+
+use super::{
+    files::{self, Files},
+    receive::Incoming,
+};
+
+/// The storage of one node.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) node: String,
+    pub(super) volumes: BTreeMap<VolumeId, Volume>,
+    size: ByteSize,
+    /// The next number for whatever must be unique here: GUIDs, inodes, receives.
+    next: u64,
+}
+
+/// One copy of a volume.
+#[derive(Debug)]
+pub(super) struct Volume {
+    pub(super) role: Role,
+    pub(super) epoch: Epoch,
+    pub(super) size: ByteSize,
+    /// The present state of a live or sealed copy. A replica's is that of its newest snapshot.
+    pub(super) files: Files,
+    /// Oldest first.
+    pub(super) snapshots: Vec<Taken>,
+    pub(super) incoming: Option<Incoming>,
+    /// Another one for each live state, so that what is attached is never taken for what was.
+    pub(super) inode: u64,
+}
+
+/// A snapshot and what it holds.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) snapshot: Snapshot,
+    pub(super) files: Files,
+}
+
+/// The word for a role in errors.
+pub(super) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Live => "live",
+        Role::Sealed => "sealed",
+        Role::Replica => "a replica",
+    }
+}
+
+pub(super) fn wrong_role(id: &VolumeId, found: &'static str, needed: &'static str) -> BackendError {
+    BackendError::WrongRole { volume: id.clone(), found, needed }
+}
+
+fn stale(op: &Op, id: &VolumeId, current: Epoch) -> BackendError {
+    BackendError::StaleEpoch { volume: id.clone(), current, asked: op.epoch }
+}
+
+/// The check that every change starts with.
+pub(super) fn refuse_older(op: &Op, id: &VolumeId, current: Epoch) -> Result<(), BackendError> {
+    if op.epoch < current { Err(stale(op, id, current)) } else { Ok(()) }
+}
+
+/// For changes that only a newer owner may ask for.
+fn refuse_unless_newer(op: &Op, id: &VolumeId, current: Epoch) -> Result<(), BackendError> {
+    if op.epoch <= current { Err(stale(op, id, current)) } else { Ok(()) }
+}
+
+impl Volume {
+    pub(super) fn find(&self, id: &VolumeId, point: &Point) -> Result<&Taken, BackendError> {
+        self.snapshots.iter().find(|taken| taken.snapshot.point == *point).ok_or_else(|| {
+            BackendError::NoSuchSnapshot { volume: id.clone(), tag: point.tag.clone() }
+        })
+    }
+
+    fn newest_must_be(&self, id: &VolumeId, at: &Point) -> Result<&Taken, BackendError> {
+        match self.snapshots.last() {
+            Some(newest) if newest.snapshot.point == *at => Ok(newest),
+            Some(newest) => Err(BackendError::Diverged {
+                volume: id.clone(),
+                expected: format!("{} {}", at.tag, at.guid),
+                found: format!("{} {}", newest.snapshot.point.tag, newest.snapshot.point.guid),
+            }),
+            None => Err(BackendError::NoSuchSnapshot { volume: id.clone(), tag: at.tag.clone() }),
+        }
+    }
+
+    fn state(&self, id: &VolumeId) -> VolumeState {
+        let used = ByteSize(files::size(&self.files));
+        VolumeState { id: id.clone(), role: self.role, epoch: self.epoch, size: self.size, used }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(node: &str, size: ByteSize) -> Self {
+        Self { node: node.to_owned(), volumes: BTreeMap::new(), size, next: 1 }
+    }
+
+    pub(super) fn unique(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(super) fn need(&mut self, id: &VolumeId) -> Result<&mut Volume, BackendError> {
+        self.volumes.get_mut(id).ok_or_else(|| BackendError::NoSuchVolume(id.clone()))
+    }
+
+    /// Snapshots are free, as long as they share what they hold with the present state.
+    pub(super) fn capacity(&self) -> Capacity {
+        let of = |volume: &Volume| {
+            files::size(&volume.files)
+                + volume.incoming.as_ref().map_or(0, |incoming| incoming.bytes.len() as u64)
+        };
+        let used: u64 = self.volumes.values().map(of).sum();
+        Capacity { total: self.size, free: ByteSize(self.size.0.saturating_sub(used)) }
+    }
+
+    pub(super) fn states(&self) -> Vec<VolumeState> {
+        self.volumes.iter().map(|(id, volume)| volume.state(id)).collect()
+    }
+
+    pub(super) fn state(&self, id: &VolumeId) -> Option<VolumeState> {
+        Some(self.volumes.get(id)?.state(id))
+    }
+
+    pub(super) fn create(
+        &mut self,
+        op: &Op,
+        id: &VolumeId,
+        size: ByteSize,
+    ) -> Result<Change, BackendError> {
+        if let Some(volume) = self.volumes.get(id) {
+            refuse_older(op, id, volume.epoch)?;
+            return match volume.role {
+                Role::Live if volume.epoch == op.epoch => Ok(Change::None),
+                Role::Live => Err(wrong_role(id, "live at an older epoch", "absent")),
+                Role::Sealed | Role::Replica => {
+                    Err(wrong_role(id, role_name(volume.role), "absent"))
+                }
+            };
+        }
+        let inode = self.unique();
+        let (files, snapshots) = (Files::new(), Vec::new());
+        let volume = Volume {
+            role: Role::Live,
+            epoch: op.epoch,
+            size,
+            files,
+            snapshots,
+            incoming: None,
+            inode,
+        };
+        self.volumes.insert(id.clone(), volume);
+        Ok(Change::Made)
+    }
+
+    pub(super) fn resize(
+        &mut self,
+        op: &Op,
+        id: &VolumeId,
+        size: ByteSize,
+    ) -> Result<Change, BackendError> {
+        let volume = self.need(id)?;
+        refuse_older(op, id, volume.epoch)?;
+        match volume.role {
+            Role::Live => {}
+            Role::Sealed | Role::Replica => {
+                return Err(wrong_role(id, role_name(volume.role), "live"));
+            }
+        }
+        let change = if volume.size == size { Change::None } else { Change::Made };
+        volume.size = size;
+        Ok(change)
+    }
+
+    pub(super) fn destroy(&mut self, op: &Op, id: &VolumeId) -> Result<Change, BackendError> {
+        let Some(volume) = self.volumes.get(id) else { return Ok(Change::None) };
+        refuse_older(op, id, volume.epoch)?;
+        self.volumes.remove(id);
+        Ok(Change::Made)
+    }
+
+    pub(super) fn snapshot(
+        &mut self,
+        op: &Op,
+        ids: &[VolumeId],
+        tag: &SnapshotTag,
+        now: Timestamp,
+    ) -> Result<Vec<Snapshot>, BackendError> {
+        // All of them are checked before the first is taken.
+        for id in ids {
+            let volume = self.need(id)?;
+            refuse_older(op, id, volume.epoch)?;
+            let exists = volume.snapshots.iter().any(|taken| taken.snapshot.point.tag == *tag);
+            match volume.role {
+                Role::Live | Role::Sealed => {}
+                Role::Replica if exists => {}
+                Role::Replica => {
+                    return Err(wrong_role(id, role_name(volume.role), "live or sealed"));
+                }
+            }
+        }
+        ids.iter().map(|id| self.snapshot_one(id, tag, now)).collect()
+    }
+
+    fn snapshot_one(
+        &mut self,
+        id: &VolumeId,
+        tag: &SnapshotTag,
+        now: Timestamp,
+    ) -> Result<Snapshot, BackendError> {
+        let number = self.unique();
+        let guid = Guid(format!("{}-{number}", self.node));
+        let volume = self.need(id)?;
+        if let Some(taken) = volume.snapshots.iter().find(|taken| taken.snapshot.point.tag == *tag)
+        {
+            return Ok(taken.snapshot.clone());
+        }
+        let point = Point { tag: tag.clone(), guid };
+        let snapshot =
+            Snapshot { point, taken: now, referenced: ByteSize(files::size(&volume.files)) };
+        volume.snapshots.push(Taken { snapshot: snapshot.clone(), files: volume.files.clone() });
+        Ok(snapshot)
+    }
+
+    pub(super) fn snapshots(&mut self, id: &VolumeId) -> Result<Vec<Snapshot>, BackendError> {
+        Ok(self.need(id)?.snapshots.iter().map(|taken| taken.snapshot.clone()).collect())
+    }
+
+    pub(super) fn destroy_snapshots(
+        &mut self,
+        op: &Op,
+        id: &VolumeId,
+        which: &[Point],
+    ) -> Result<Change, BackendError> {
+        let volume = self.need(id)?;
+        refuse_older(op, id, volume.epoch)?;
+        let before = volume.snapshots.len();
+        volume.snapshots.retain(|taken| !which.contains(&taken.snapshot.point));
+        Ok(if volume.snapshots.len() == before { Change::None } else { Change::Made })
+    }
+
+    pub(super) fn attach(&mut self, op: &Op, id: &VolumeId) -> Result<Attachment, BackendError> {
+        let path = self.root().join(id.as_str());
+        let volume = self.need(id)?;
+        refuse_older(op, id, volume.epoch)?;
+        match volume.role {
+            // The device is the volume's for as long as it exists, as a subvolume's is; the inode tells states apart.
+            Role::Live if volume.epoch == op.epoch => {
+                Ok(Attachment { path, device: 1_000_000 + volume.inode, inode: volume.inode })
+            }
+            Role::Live => {
+                Err(wrong_role(id, "live at an older epoch", "live at the epoch asked for"))
+            }
+            Role::Sealed | Role::Replica => Err(wrong_role(id, role_name(volume.role), "live")),
+        }
+    }
+
+    pub(super) fn seal(&mut self, op: &Op, id: &VolumeId) -> Result<Change, BackendError> {
+        let volume = self.need(id)?;
+        refuse_older(op, id, volume.epoch)?;
+        match volume.role {
+            Role::Live => {
+                (volume.role, volume.epoch) = (Role::Sealed, op.epoch);
+                Ok(Change::Made)
+            }
+            Role::Sealed if volume.epoch == op.epoch => Ok(Change::None),
+            Role::Sealed => Err(wrong_role(id, "sealed at an older epoch", "live")),
+            Role::Replica => Err(wrong_role(id, role_name(volume.role), "live")),
+        }
+    }
+
+    pub(super) fn unseal(&mut self, op: &Op, id: &VolumeId) -> Result<Change, BackendError> {
+        let volume = self.need(id)?;
+        refuse_older(op, id, volume.epoch)?;
+        if volume.epoch != op.epoch {
+            return Err(wrong_role(id, "at an older epoch", "sealed at the epoch asked for"));
+        }
+        match volume.role {
+            Role::Live => Ok(Change::None),
+            Role::Sealed => {
+                volume.role = Role::Live;
+                Ok(Change::Made)
+            }
+            Role::Replica => Err(wrong_role(id, role_name(volume.role), "sealed")),
+        }
+    }
+
+    pub(super) fn promote(
+        &mut self,
+        op: &Op,
+        id: &VolumeId,
+        at: &Point,
+    ) -> Result<Change, BackendError> {
+        let inode = self.unique();
+        let volume = self.need(id)?;
+        match volume.role {
+            Role::Live if volume.epoch == op.epoch => return Ok(Change::None),
+            Role::Live => {
+                refuse_older(op, id, volume.epoch)?;
+                return Err(wrong_role(id, "live at an older epoch", "a replica or sealed"));
+            }
+            Role::Sealed | Role::Replica => refuse_unless_newer(op, id, volume.epoch)?,
+        }
+        volume.files = volume.newest_must_be(id, at)?.files.clone();
+        (volume.role, volume.epoch, volume.inode, volume.incoming) =
+            (Role::Live, op.epoch, inode, None);
+        Ok(Change::Made)
+    }
+
+    pub(super) fn retire(
+        &mut self,
+        op: &Op,
+        id: &VolumeId,
+        at: &Point,
+    ) -> Result<Change, BackendError> {
+        let volume = self.need(id)?;
+        match volume.role {
+            Role::Live => {
+                refuse_older(op, id, volume.epoch)?;
+                return Err(wrong_role(id, role_name(volume.role), "sealed"));
+            }
+            Role::Replica => {
+                refuse_older(op, id, volume.epoch)?;
+                return Ok(Change::None);
+            }
+            // Under the sealed epoch itself nobody else owns it yet: it may be the only copy.
+            Role::Sealed => refuse_unless_newer(op, id, volume.epoch)?,
+        }
+        if volume.newest_must_be(id, at)?.files != volume.files {
+            let (expected, found) = (at.tag.to_string(), "writes after it".to_owned());
+            return Err(BackendError::Diverged { volume: id.clone(), expected, found });
+        }
+        (volume.role, volume.epoch) = (Role::Replica, op.epoch);
+        Ok(Change::Made)
+    }
+}
