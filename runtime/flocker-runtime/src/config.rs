@@ -1,0 +1,343 @@
+//! What the daemon is told: flags, and a file in TOML with the same names. A flag wins over the file.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use flocker_api::SOCKET_DEFAULT;
+use flocker_docker::Subnet;
+use flocker_model::{ByteSize, NodeName};
+use serde::Deserialize;
+
+/// The ports of the cluster: gRPC, the hop between proxies, streams between nodes.
+pub(crate) const PORT_API: u16 = 4521;
+pub(crate) const PORT_MESH: u16 = 4522;
+pub(crate) const PORT_REPLICATION: u16 = 4523;
+
+const EXAMPLES: &str = "\
+Examples:
+  flocker-runtime
+      one node, everything under /var/lib/flocker, btrfs in a file, the store in a file
+  flocker-runtime --node n1 --address 192.168.1.11 --plugin spread.wasm
+      the first node of a cluster; it holds the store
+  flocker-runtime --node n2 --address 192.168.1.12 --join 192.168.1.11:4521
+      another node of it
+
+With --config FILE, the same names are keys of a TOML file:
+  node = \"n1\"
+  address = \"192.168.1.11\"
+  pool-size = \"100GiB\"
+  labels = { zone = \"east\" }
+  [[plugin]]
+  path = \"spread.wasm\"
+  weight = 2
+  settings = { prefer_replica = 300 }";
+
+/// Keeps the volumes of containers on this node, and leads their clients to them. Runs in the foreground.
+#[derive(Debug, Parser)]
+#[command(name = "flocker-runtime", version, about, after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// Read settings from this TOML file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The node's name [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    node: Option<NodeName>,
+    /// The address under which other nodes and clients reach this one [default: 127.0.0.1]
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
+    /// Where everything is kept [default: /var/lib/flocker]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// The unix socket for the `flocker` command [default: /run/flocker/flocker.sock, or STATE_DIR/flocker.sock with
+    /// --state-dir]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Join the cluster whose store this node serves [default: hold the store here]
+    #[arg(long, value_name = "IP:PORT")]
+    join: Option<SocketAddr>,
+    /// A policy, as a WebAssembly component; may be given several times
+    #[arg(long, value_name = "FILE")]
+    plugin: Vec<PathBuf>,
+    /// The pool: `btrfs:DIR` on a btrfs filesystem, or `file:PATH` for a btrfs filesystem in a file
+    /// [default: file:STATE_DIR/pool.btrfs]
+    #[arg(long, value_name = "POOL")]
+    pool: Option<String>,
+    /// The size of a pool in a file [default: 10GiB]
+    #[arg(long, value_name = "SIZE")]
+    pool_size: Option<ByteSize>,
+    /// Docker's socket [default: unix:///var/run/docker.sock]
+    #[arg(long, value_name = "ADDRESS")]
+    docker: Option<String>,
+    /// The network of this node's containers, IP/BITS. Its gateway is --address where that lies in it, else the first
+    /// address of it [default: Docker chooses]
+    #[arg(long, value_name = "CIDR")]
+    docker_subnet: Option<String>,
+    /// A label of this node, KEY=VALUE; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    label: Vec<String>,
+    /// How often policies are asked about apps that are well where they are, in seconds [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    rebalance_every: Option<u64>,
+    /// A policy moves an app again after so many seconds at the earliest [default: 300]
+    #[arg(long, value_name = "SECONDS")]
+    rebalance_cooldown: Option<u64>,
+    /// The program that waits inside prepared containers [default: flocker-gate beside this program]
+    #[arg(long, value_name = "FILE")]
+    gate: Option<PathBuf>,
+    /// What to log, such as `info` or `flocker_engine=debug`
+    #[arg(long, value_name = "FILTER", env = "FLOCKER_LOG", default_value = "info")]
+    log: String,
+    /// Log JSON, one object a line
+    #[arg(long)]
+    log_json: bool,
+}
+
+/// The file. Unknown keys are refused: a typing error must not become a default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct File {
+    node: Option<String>,
+    address: Option<IpAddr>,
+    state_dir: Option<PathBuf>,
+    socket: Option<PathBuf>,
+    join: Option<SocketAddr>,
+    pool: Option<String>,
+    pool_size: Option<String>,
+    docker: Option<String>,
+    docker_subnet: Option<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    rebalance_every: Option<u64>,
+    rebalance_cooldown: Option<u64>,
+    gate: Option<PathBuf>,
+    #[serde(default)]
+    plugin: Vec<FilePlugin>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct FilePlugin {
+    path: PathBuf,
+    weight: Option<u32>,
+    settings: Option<toml::Table>,
+}
+
+/// A plugin to be loaded.
+#[derive(Debug, Clone)]
+pub(crate) struct Plugin {
+    pub(crate) path: PathBuf,
+    pub(crate) weight: u32,
+    /// A JSON document.
+    pub(crate) settings: String,
+}
+
+/// Where the volumes are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pool {
+    /// A folder on a btrfs filesystem.
+    Btrfs(PathBuf),
+    /// A btrfs filesystem of our own in a file.
+    File(PathBuf),
+}
+
+/// Everything the daemon is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) node: NodeName,
+    pub(crate) address: IpAddr,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) socket: PathBuf,
+    pub(crate) join: Option<SocketAddr>,
+    pub(crate) plugins: Vec<Plugin>,
+    pub(crate) pool: Pool,
+    pub(crate) pool_size: ByteSize,
+    pub(crate) docker: PathBuf,
+    pub(crate) subnet: Option<Subnet>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) rebalance_every: Duration,
+    pub(crate) rebalance_cooldown: Duration,
+    pub(crate) gate: PathBuf,
+    pub(crate) log: String,
+    pub(crate) log_json: bool,
+}
+
+impl Config {
+    /// Flags over file over defaults.
+    pub(crate) fn from_flags(flags: Flags) -> anyhow::Result<Self> {
+        let file = match &flags.config {
+            None => File::default(),
+            Some(path) => read(path)?,
+        };
+        let node = match (flags.node, file.node) {
+            (Some(node), _) => node,
+            (None, Some(name)) => NodeName::new(name)?,
+            (None, None) => host_name()?,
+        };
+        let address = flags.address.or(file.address).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let own_place = flags.state_dir.or(file.state_dir);
+        let socket =
+            own_place.as_ref().map_or(SOCKET_DEFAULT.into(), |dir| dir.join("flocker.sock"));
+        let state_dir = own_place.unwrap_or_else(|| "/var/lib/flocker".into());
+        let pool = match flags.pool.or(file.pool) {
+            None => Pool::File(state_dir.join("pool.btrfs")),
+            Some(text) => pool(&text)?,
+        };
+        let pool_size = match (flags.pool_size, file.pool_size) {
+            (Some(size), _) => size,
+            (None, Some(text)) => text.parse()?,
+            (None, None) => ByteSize::gib(10),
+        };
+        let mut labels = file.labels;
+        for label in &flags.label {
+            let Some((key, value)) = label.split_once('=').filter(|(key, _)| !key.is_empty())
+            else {
+                bail!("`{label}` is not a label\nhint: write `--label zone=east`");
+            };
+            labels.insert(key.to_owned(), value.to_owned());
+        }
+        let subnet = flags
+            .docker_subnet
+            .or(file.docker_subnet)
+            .map(|text| subnet(&text, address))
+            .transpose()?;
+        Ok(Self {
+            node,
+            address,
+            socket: flags.socket.or(file.socket).unwrap_or(socket),
+            join: flags.join.or(file.join),
+            plugins: plugins(flags.plugin, file.plugin)?,
+            pool,
+            pool_size,
+            docker: docker(flags.docker.or(file.docker))?,
+            subnet,
+            labels,
+            rebalance_every: seconds(flags.rebalance_every.or(file.rebalance_every), 30),
+            rebalance_cooldown: seconds(flags.rebalance_cooldown.or(file.rebalance_cooldown), 300),
+            gate: gate(flags.gate.or(file.gate))?,
+            log: flags.log,
+            log_json: flags.log_json,
+            state_dir,
+        })
+    }
+}
+
+fn seconds(given: Option<u64>, default: u64) -> Duration {
+    Duration::from_secs(given.unwrap_or(default))
+}
+
+fn read(path: &PathBuf) -> anyhow::Result<File> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("could not read `{}`", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("`{}` is not a configuration", path.display()))
+}
+
+fn host_name() -> anyhow::Result<NodeName> {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    let first = name.split('.').next().unwrap_or_default();
+    NodeName::new(first).context(
+        "the host's name cannot be the node's name\nhint: give the node a name with `--node`",
+    )
+}
+
+fn pool(text: &str) -> anyhow::Result<Pool> {
+    match text.split_once(':') {
+        Some(("btrfs", path)) if !path.is_empty() => Ok(Pool::Btrfs(path.into())),
+        Some(("file", path)) if !path.is_empty() => Ok(Pool::File(path.into())),
+        Some(_) | None => bail!("`{text}` is not a pool\nhint: write `btrfs:DIR` or `file:PATH`"),
+    }
+}
+
+fn docker(text: Option<String>) -> anyhow::Result<PathBuf> {
+    let text = text.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
+    match text.strip_prefix("unix://") {
+        Some(path) if path.starts_with('/') => Ok(path.into()),
+        Some(_) | None => {
+            bail!("`{text}` is not Docker's address\nhint: write `unix:///var/run/docker.sock`")
+        }
+    }
+}
+
+fn subnet(text: &str, address: IpAddr) -> anyhow::Result<Subnet> {
+    let refuse =
+        || format!("`{text}` is not a network\nhint: write `--docker-subnet 10.88.1.0/24`");
+    let (network, prefix) = text.split_once('/').with_context(refuse)?;
+    let network: IpAddr = network.parse().with_context(refuse)?;
+    let prefix: u8 = prefix.parse().with_context(refuse)?;
+    let bits = if network.is_ipv4() { 32 } else { 128 };
+    if prefix == 0 || prefix > bits - 2 {
+        bail!(refuse());
+    }
+    let first = match network {
+        IpAddr::V4(n) => IpAddr::V4((n.to_bits() + 1).into()),
+        IpAddr::V6(n) => IpAddr::V6((n.to_bits() + 1).into()),
+    };
+    let within = |gateway| Subnet { gateway, prefix };
+    let inside =
+        address.is_ipv4() == network.is_ipv4() && within(address).cidr() == within(network).cidr();
+    Ok(within(if inside { address } else { first }))
+}
+
+fn plugins(flags: Vec<PathBuf>, file: Vec<FilePlugin>) -> anyhow::Result<Vec<Plugin>> {
+    let from_flag = |path| Plugin { path, weight: 1, settings: "{}".to_owned() };
+    let from_file = |p: FilePlugin| {
+        let settings = serde_json::to_string(&p.settings.unwrap_or_default())?;
+        Ok::<_, anyhow::Error>(Plugin { path: p.path, weight: p.weight.unwrap_or(1), settings })
+    };
+    let mut plugins = file.into_iter().map(from_file).collect::<Result<Vec<_>, _>>()?;
+    plugins.extend(flags.into_iter().map(from_flag));
+    Ok(plugins)
+}
+
+fn gate(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.join("flocker-gate"));
+    let path = given.or_else(beside).context("the path of this program is not known")?;
+    if !path.is_file() {
+        bail!(
+            "the gate `{}` does not exist\nhint: build it with `cargo xtask build`, or name it with `--gate FILE`",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_is_the_nodes_address_where_that_lies_in_the_subnet() {
+        let check = |subnet_text: &str, address: &str, gateway: &str| {
+            let found = subnet(subnet_text, address.parse().unwrap()).unwrap();
+            assert_eq!(
+                found.gateway,
+                gateway.parse::<IpAddr>().unwrap(),
+                "{subnet_text} {address}"
+            );
+        };
+        check("10.88.1.0/24", "10.88.1.7", "10.88.1.7");
+        check("10.88.1.0/24", "192.168.0.4", "10.88.1.1");
+        check("fd00:1::/64", "10.0.0.1", "fd00:1::1");
+        for bad in ["10.88.1.0", "10.88.1.0/33", "x/24", "10.88.1.0/0"] {
+            assert!(subnet(bad, "10.0.0.1".parse().unwrap()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_typing_error_in_the_file_is_named() {
+        let refused = toml::from_str::<File>("pol-size = \"1GiB\"\n").unwrap_err().to_string();
+        assert!(refused.contains("pol-size"), "{refused}");
+    }
+
+    #[test]
+    fn the_example_in_the_help_is_a_configuration() {
+        let text = EXAMPLES.split_once("TOML file:\n").unwrap().1;
+        let file: File = toml::from_str(text).unwrap();
+        assert_eq!(file.plugin[0].weight, Some(2));
+    }
+}

@@ -1,0 +1,76 @@
+//! Who this installation is: drawn once, kept beside the volumes. Two machines with one name are told apart by it.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::Write as _,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+};
+
+use anyhow::{Context as _, bail};
+
+/// The state directory, ours alone for as long as this is kept.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    _lock: File,
+    pub(crate) identity: String,
+}
+
+/// Makes the state directory where it is missing, locks it, and reads or draws the identity in it.
+pub(crate) fn open(path: &Path) -> anyhow::Result<StateDir> {
+    let context = || format!("could not use the state directory `{}`", path.display());
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(context)?;
+    let lock = File::create(path.join("lock")).with_context(context)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => bail!(
+            "the state directory `{}` is in use by another flocker-runtime\nhint: give each its own with `--state-dir`",
+            path.display()
+        ),
+        Err(TryLockError::Error(e)) => return Err(e).with_context(context),
+    }
+    let identity = read_or_draw(&path.join("identity")).with_context(context)?;
+    Ok(StateDir { _lock: lock, identity })
+}
+
+fn read_or_draw(path: &Path) -> anyhow::Result<String> {
+    if let Ok(text) = fs::read_to_string(path) {
+        let text = text.trim().to_owned();
+        if uuid::Uuid::parse_str(&text).is_err() {
+            bail!(
+                "`{}` does not hold an identity\nhint: it is a UUID on one line; restore it, or remove the file if this node never joined a cluster",
+                path.display()
+            );
+        }
+        return Ok(text);
+    }
+    let identity = uuid::Uuid::new_v4().to_string();
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    writeln!(file, "{identity}")?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_daemon_in_the_same_place_is_refused_and_the_identity_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let first = open(&path).unwrap();
+        let identity = first.identity.clone();
+
+        let refused = open(&path).unwrap_err();
+
+        assert!(refused.to_string().contains("in use by another"), "{refused}");
+        drop(first);
+        assert_eq!(open(&path).unwrap().identity, identity);
+    }
+}

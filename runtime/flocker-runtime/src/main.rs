@@ -1,0 +1,82 @@
+//! The daemon of a node. Reads what it is told, wires the parts together, and runs until it is asked to end.
+
+mod config;
+mod daemon;
+mod identity;
+mod machine;
+mod peers;
+mod proxy;
+mod wire;
+
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use clap::Parser as _;
+use config::{Config, Flags};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    match run(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: Flags) -> anyhow::Result<()> {
+    let config = Config::from_flags(flags)?;
+    start_logging(&config)?;
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(daemon::run(config))
+}
+
+fn start_logging(config: &Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|e| {
+        anyhow::anyhow!(
+            "`{}` is not a log filter: {e}\nhint: write `--log info,flocker_engine=debug`",
+            config.log
+        )
+    })?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines =
+        lines.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    if config.log_json {
+        lines.json().init()
+    } else {
+        lines.init()
+    }
+    Ok(())
+}
+
+/// Each connection through the proxy needs two files, and the soft limit of most systems is 1024. The hard limit is the
+/// administrator's word.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
+    }
+}
+
+/// The whole chain of causes, and hints on lines of their own.
+#[expect(clippy::print_stderr, reason = "the last words of a program that could not start")]
+fn report(error: &anyhow::Error) {
+    let mut said: Vec<String> = vec![];
+    for cause in error.chain().map(ToString::to_string) {
+        // Some errors repeat their source in their own text.
+        if !said.iter().any(|earlier| earlier.contains(&cause)) {
+            said.push(cause);
+        }
+    }
+    let text = said.join(": ");
+    let (words, hints): (Vec<_>, Vec<_>) =
+        text.lines().partition(|line| !line.starts_with("hint: "));
+    eprintln!("error: {}", words.join("\n"));
+    for hint in hints {
+        eprintln!("{hint}");
+    }
+}

@@ -1,0 +1,503 @@
+//! What operators ask, as a gRPC service: reads the request, asks the engine, writes the reply. Decides nothing.
+
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+
+use flocker_api::{
+    Code, Failure, control_service,
+    convert::{Malformed, messages, parse, parse_option},
+    v1::{self, control_server},
+};
+use flocker_engine::{
+    cluster::State,
+    control::{Control, Deployed, Refusal},
+};
+use flocker_model::{App, AppRecord, ByteSize, Node, NodeName, Operation, OperationId};
+use flocker_plugins::{Health, PluginHost, PluginInfo};
+use flocker_ports::{Clock as _, ObservedContainer, SystemClock};
+use futures::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status};
+
+use super::observation;
+
+/// A watched operation is looked at this often; a bar that moves five times a second looks smooth.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// Serves operators.
+pub(crate) fn control_server(
+    control: Control,
+    node: NodeName,
+    plugins: Arc<PluginHost>,
+) -> control_server::ControlServer<impl control_server::Control> {
+    control_service(Served { control, node, plugins })
+}
+
+#[derive(Debug)]
+struct Served {
+    control: Control,
+    node: NodeName,
+    plugins: Arc<PluginHost>,
+}
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+fn refused(refusal: Refusal) -> Status {
+    let failure = Failure::new(Code::from_text(refusal.code), refusal.message);
+    match refusal.hint {
+        Some(hint) => failure.hint(hint).into(),
+        None => failure.into(),
+    }
+}
+
+fn invalid(malformed: Malformed) -> Status {
+    Failure::from_error(Code::INVALID_ARGUMENT, &malformed).into()
+}
+
+#[tonic::async_trait]
+impl control_server::Control for Served {
+    async fn status(
+        &self,
+        _: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusReply>, Status> {
+        let state = self.state().await?;
+        let running = state.operations.values().rev().filter(|o| !o.state.is_final());
+        let troubles =
+            state.troubles.iter().map(|(key, reason)| format!("record `{key}`: {reason}"));
+        let troubles = troubles.collect();
+        Ok(Response::new(v1::StatusReply {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: self.node.to_string(),
+            nodes: self.nodes(&state),
+            apps: self.apps(&state),
+            operations: messages(running),
+            troubles,
+            now_ms: SystemClock.now().0,
+        }))
+    }
+
+    async fn list_nodes(
+        &self,
+        _: Request<v1::ListNodesRequest>,
+    ) -> Result<Response<v1::ListNodesReply>, Status> {
+        let state = self.state().await?;
+        Ok(Response::new(v1::ListNodesReply { nodes: self.nodes(&state) }))
+    }
+
+    async fn label_node(
+        &self,
+        request: Request<v1::LabelNodeRequest>,
+    ) -> Result<Response<v1::Node>, Status> {
+        let request = request.into_inner();
+        let name = parse("node", &request.node).map_err(invalid)?;
+        let mut labels: BTreeMap<_, _> =
+            request.set.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        labels.extend(request.remove.into_iter().map(|key| (key, None)));
+        self.control.label(&name, &labels).await.map_err(refused)?;
+        self.node(&name).await
+    }
+
+    async fn drain_node(
+        &self,
+        request: Request<v1::DrainNodeRequest>,
+    ) -> Result<Response<v1::Node>, Status> {
+        let name = parse("node", &request.into_inner().node).map_err(invalid)?;
+        self.control.set_draining(&name, true).await.map_err(refused)?;
+        self.node(&name).await
+    }
+
+    async fn undrain_node(
+        &self,
+        request: Request<v1::UndrainNodeRequest>,
+    ) -> Result<Response<v1::Node>, Status> {
+        let name = parse("node", &request.into_inner().node).map_err(invalid)?;
+        self.control.set_draining(&name, false).await.map_err(refused)?;
+        self.node(&name).await
+    }
+
+    async fn list_volumes(
+        &self,
+        _: Request<v1::ListVolumesRequest>,
+    ) -> Result<Response<v1::ListVolumesReply>, Status> {
+        let state = self.state().await?;
+        let view = |volume: &flocker_model::Volume| {
+            let owner = volume.owner.as_ref();
+            let copy = owner.and_then(|node| self.copy_on(node, volume));
+            v1::VolumeView { volume: Some(volume.into()), used: copy.map(|c| c.used.0) }
+        };
+        Ok(Response::new(v1::ListVolumesReply {
+            volumes: state.volumes.values().map(|v| view(&v.value)).collect(),
+        }))
+    }
+
+    async fn create_volume(
+        &self,
+        request: Request<v1::CreateVolumeRequest>,
+    ) -> Result<Response<v1::Volume>, Status> {
+        let request = request.into_inner();
+        let name = parse("name", &request.name).map_err(invalid)?;
+        let node = parse_option("node", request.node.as_deref()).map_err(invalid)?;
+        let ownership = request.ownership.map(Into::into);
+        let made = self
+            .control
+            .create_volume(&name, ByteSize(request.size), ownership, node.as_ref())
+            .await;
+        Ok(Response::new((&made.map_err(refused)?).into()))
+    }
+
+    async fn remove_volume(
+        &self,
+        request: Request<v1::RemoveVolumeRequest>,
+    ) -> Result<Response<v1::RemoveVolumeReply>, Status> {
+        let name = parse("name", &request.into_inner().name).map_err(invalid)?;
+        self.control.remove_volume(&name).await.map_err(refused)?;
+        Ok(Response::new(v1::RemoveVolumeReply {}))
+    }
+
+    async fn inspect_volume(
+        &self,
+        request: Request<v1::InspectVolumeRequest>,
+    ) -> Result<Response<v1::InspectVolumeReply>, Status> {
+        let name = parse("name", &request.into_inner().name).map_err(invalid)?;
+        let state = self.state().await?;
+        let volume = state.volumes.get(&name).ok_or_else(|| {
+            Failure::new(Code::VOLUME_NOT_FOUND, format!("there is no volume `{name}`"))
+                .hint("`flocker volume ls` lists the volumes")
+        })?;
+        let copy = |node: &NodeName| {
+            let state = self.copy_on(node, &volume.value)?;
+            Some(v1::VolumeCopy { node: node.to_string(), state: Some((&state).into()) })
+        };
+        Ok(Response::new(v1::InspectVolumeReply {
+            volume: Some((&volume.value).into()),
+            copies: state.nodes.keys().filter_map(copy).collect(),
+        }))
+    }
+
+    async fn snapshot_volume(
+        &self,
+        request: Request<v1::SnapshotVolumeRequest>,
+    ) -> Result<Response<v1::Snapshot>, Status> {
+        let request = request.into_inner();
+        let name = parse("name", &request.name).map_err(invalid)?;
+        let tag = parse_option("tag", request.tag.as_deref()).map_err(invalid)?;
+        let taken = self.control.snapshot(&name, tag).await.map_err(refused)?;
+        Ok(Response::new((&taken).into()))
+    }
+
+    async fn list_snapshots(
+        &self,
+        request: Request<v1::ListSnapshotsRequest>,
+    ) -> Result<Response<v1::ListSnapshotsReply>, Status> {
+        let name = parse("name", &request.into_inner().name).map_err(invalid)?;
+        let snapshots = self.control.snapshots(&name).await.map_err(refused)?;
+        Ok(Response::new(v1::ListSnapshotsReply { snapshots: messages(&snapshots) }))
+    }
+
+    async fn deploy_app(
+        &self,
+        request: Request<v1::DeployAppRequest>,
+    ) -> Result<Response<v1::DeployAppReply>, Status> {
+        let request = request.into_inner();
+        let name = Some(request.name.as_str()).filter(|name| !name.is_empty());
+        let name = parse_option("name", name).map_err(invalid)?;
+        let (app, deployed) =
+            self.control.deploy(&request.manifest, name.as_ref()).await.map_err(refused)?;
+        let (operation, waiting) = match deployed {
+            Deployed::Begun(id) => (Some(id.to_string()), None),
+            Deployed::Unchanged => (None, None),
+            Deployed::Waiting(reason) => (None, Some(reason)),
+        };
+        Ok(Response::new(v1::DeployAppReply { app: app.to_string(), operation, waiting }))
+    }
+
+    async fn list_apps(
+        &self,
+        _: Request<v1::ListAppsRequest>,
+    ) -> Result<Response<v1::ListAppsReply>, Status> {
+        let state = self.state().await?;
+        Ok(Response::new(v1::ListAppsReply { apps: self.apps(&state) }))
+    }
+
+    async fn inspect_app(
+        &self,
+        request: Request<v1::InspectAppRequest>,
+    ) -> Result<Response<v1::AppView>, Status> {
+        let name: flocker_model::AppName =
+            parse("app", &request.into_inner().app).map_err(invalid)?;
+        let state = self.state().await?;
+        let found = self
+            .apps(&state)
+            .into_iter()
+            .find(|a| a.app.as_ref().is_some_and(|a| a.name == name.as_str()));
+        let missing = || {
+            Failure::new(Code::APP_NOT_FOUND, format!("there is no app `{name}`"))
+                .hint("`flocker app ls` lists the apps")
+        };
+        Ok(Response::new(found.ok_or_else(missing)?))
+    }
+
+    async fn remove_app(
+        &self,
+        request: Request<v1::RemoveAppRequest>,
+    ) -> Result<Response<v1::OperationStarted>, Status> {
+        let request = request.into_inner();
+        let app = parse("app", &request.app).map_err(invalid)?;
+        let id = self.control.remove(&app, request.volumes).await.map_err(refused)?;
+        Ok(Response::new(v1::OperationStarted { operation: id.to_string() }))
+    }
+
+    type AppLogsStream = Streamed<v1::LogChunk>;
+
+    async fn app_logs(
+        &self,
+        request: Request<v1::LogsRequest>,
+    ) -> Result<Response<Self::AppLogsStream>, Status> {
+        let request = request.into_inner();
+        let app = parse("app", &request.app).map_err(invalid)?;
+        let container = parse_option("container", request.container.as_deref()).map_err(invalid)?;
+        let logs = self
+            .control
+            .logs(&app, container.as_ref(), request.follow, request.tail)
+            .await
+            .map_err(refused)?;
+        let chunk = |chunk: Result<_, flocker_ports::EngineError>| match chunk {
+            Ok(chunk) => Ok(observation::chunk_to_message(chunk)),
+            Err(error) => Err(Failure::from_error(Code::ENGINE_UNREACHABLE, &error).into()),
+        };
+        Ok(Response::new(logs.map(chunk).boxed()))
+    }
+
+    async fn move_app(
+        &self,
+        request: Request<v1::MoveAppRequest>,
+    ) -> Result<Response<v1::OperationStarted>, Status> {
+        let request = request.into_inner();
+        let app = parse("app", &request.app).map_err(invalid)?;
+        let target = parse_option("target", request.target.as_deref()).map_err(invalid)?;
+        let id = self.control.move_app(&app, target.as_ref()).await.map_err(refused)?;
+        Ok(Response::new(v1::OperationStarted { operation: id.to_string() }))
+    }
+
+    async fn list_operations(
+        &self,
+        request: Request<v1::ListOperationsRequest>,
+    ) -> Result<Response<v1::ListOperationsReply>, Status> {
+        let request = request.into_inner();
+        let app: Option<flocker_model::AppName> =
+            parse_option("app", request.app.as_deref()).map_err(invalid)?;
+        let state = self.state().await?;
+        let wanted = |o: &&Operation| {
+            app.as_ref().is_none_or(|app| *app == o.app) && (request.ended || !o.state.is_final())
+        };
+        let most = if request.n_max == 0 { usize::MAX } else { request.n_max as usize };
+        Ok(Response::new(v1::ListOperationsReply {
+            operations: messages(state.operations.values().rev().filter(wanted).take(most)),
+        }))
+    }
+
+    async fn get_operation(
+        &self,
+        request: Request<v1::GetOperationRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let id = parse("id", &request.into_inner().id).map_err(invalid)?;
+        Ok(Response::new((&self.operation(&id).await?).into()))
+    }
+
+    async fn abort_operation(
+        &self,
+        request: Request<v1::AbortOperationRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let id = parse("id", &request.into_inner().id).map_err(invalid)?;
+        self.control.abort(&id).await.map_err(refused)?;
+        Ok(Response::new((&self.operation(&id).await?).into()))
+    }
+
+    type WatchOperationStream = Streamed<v1::OperationUpdate>;
+
+    async fn watch_operation(
+        &self,
+        request: Request<v1::WatchOperationRequest>,
+    ) -> Result<Response<Self::WatchOperationStream>, Status> {
+        let id: OperationId = parse("id", &request.into_inner().id).map_err(invalid)?;
+        self.operation(&id).await?;
+        let control = self.control.clone();
+        let next = async move |over: bool| {
+            if over {
+                return None;
+            }
+            let found = look(&control, &id).await;
+            let over = !matches!(&found, Ok((operation, _)) if !operation.state.is_final());
+            Some((found.map(|(operation, sending)| update(&operation, sending)), over))
+        };
+        // The first answer comes at once, each further one after a glance's pause.
+        let updates =
+            futures::stream::unfold((false, true, next), |(over, first, next)| async move {
+                if !first {
+                    tokio::time::sleep(GLANCE).await;
+                }
+                let (found, over) = next(over).await?;
+                Some((found, (over, false, next)))
+            });
+        Ok(Response::new(Box::pin(updates)))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainReply>, Status> {
+        let subject = request.into_inner().subject;
+        let state = self.state().await?;
+        let of_app = state.operations.values().rev().find(|o| o.app.as_str() == subject);
+        let id = match of_app {
+            Some(operation) => operation.id.clone(),
+            None => parse("subject", &subject).map_err(invalid)?,
+        };
+        let document = self.control.explain(&id).await.map_err(refused)?;
+        let json = String::from_utf8_lossy(&document).into_owned();
+        let parsed: serde_json::Value = serde_json::from_str(&json).unwrap_or_default();
+        let text = parsed.get("text").and_then(|t| t.as_str()).unwrap_or_default().to_owned();
+        Ok(Response::new(v1::ExplainReply { text, json }))
+    }
+
+    async fn list_plugins(
+        &self,
+        _: Request<v1::ListPluginsRequest>,
+    ) -> Result<Response<v1::ListPluginsReply>, Status> {
+        let plugins = self.plugins.list().iter().map(plugin).collect();
+        Ok(Response::new(v1::ListPluginsReply { plugins }))
+    }
+}
+
+impl Served {
+    async fn state(&self) -> Result<State, Status> {
+        self.control.state().await.map_err(refused)
+    }
+
+    async fn node(&self, name: &NodeName) -> Result<Response<v1::Node>, Status> {
+        let state = self.state().await?;
+        let gone = || Failure::new(Code::NODE_NOT_FOUND, format!("there is no node `{name}`"));
+        Ok(Response::new((&state.nodes.get(name).ok_or_else(gone)?.value).into()))
+    }
+
+    async fn operation(&self, id: &OperationId) -> Result<Operation, Status> {
+        look(&self.control, id).await.map(|(operation, _)| operation)
+    }
+
+    fn copy_on(
+        &self,
+        node: &NodeName,
+        volume: &flocker_model::Volume,
+    ) -> Option<flocker_model::VolumeState> {
+        self.control.seen(node)?.observation.volumes?.into_iter().find(|v| v.id == volume.id)
+    }
+
+    fn nodes(&self, state: &State) -> Vec<v1::NodeView> {
+        let view = |node: &Node| {
+            let seen = self.control.seen(&node.name);
+            let alive = seen.as_ref().is_some_and(flocker_engine::leader::Seen::alive);
+            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            let here = |owner: &Option<NodeName>| owner.as_ref() == Some(&node.name);
+            v1::NodeView {
+                node: Some(node.into()),
+                alive,
+                stats: seen.as_ref().map(|s| (&s.observation.stats).into()),
+                apps: count(state.apps.values().filter(|a| here(&a.value.owner)).count()),
+                volumes: count(state.volumes.values().filter(|v| here(&v.value.owner)).count()),
+                troubles: seen.map(|s| s.observation.troubles).unwrap_or_default(),
+                leader: node.name == self.node,
+            }
+        };
+        state.nodes.values().map(|n| view(&n.value)).collect()
+    }
+
+    fn apps(&self, state: &State) -> Vec<v1::AppView> {
+        let notes = self.control.notes();
+        let view = |record: &AppRecord| {
+            let manifest = state.manifests.get(&record.name);
+            let note = notes.iter().find(|n| n.app == record.name).map(|n| n.text.clone());
+            let unreadable = state.troubles.get(&format!("app/{}", record.name)).cloned();
+            v1::AppView {
+                app: Some(record.into()),
+                containers: manifest.map(|app| self.containers(record, app)).unwrap_or_default(),
+                services: manifest.map(|app| services(app)).unwrap_or_default(),
+                volumes: manifest
+                    .iter()
+                    .flat_map(|a| &a.volumes)
+                    .map(|v| v.name().to_string())
+                    .collect(),
+                trouble: unreadable.or(note).or_else(|| self.silence(record)),
+            }
+        };
+        state.apps.values().map(|a| view(&a.value)).collect()
+    }
+
+    fn silence(&self, record: &AppRecord) -> Option<String> {
+        let owner = record.owner.as_ref()?;
+        let alive = self.control.seen(owner).is_some_and(|seen| seen.alive());
+        (!alive).then(|| format!("its node `{owner}` does not answer"))
+    }
+
+    fn containers(&self, record: &AppRecord, app: &App) -> Vec<v1::ContainerView> {
+        let seen = record.owner.as_ref().and_then(|node| self.control.seen(node));
+        let apps = seen.and_then(|s| s.observation.apps).unwrap_or_default();
+        let here = apps.into_iter().find(|a| a.app == record.name);
+        let observed: Vec<ObservedContainer> = here.map(|a| a.containers).unwrap_or_default();
+        let view = |spec: &flocker_model::ContainerSpec| v1::ContainerView {
+            observed: observed
+                .iter()
+                .find(|o| o.name == spec.name)
+                .map(observation::container_to_message),
+            name: spec.name.to_string(),
+            image: spec.image.clone(),
+        };
+        app.containers.iter().map(view).collect()
+    }
+}
+
+fn services(app: &App) -> Vec<v1::ServiceView> {
+    let view = |s: &flocker_model::Service| v1::ServiceView {
+        name: s.name.to_string(),
+        container: s.container.to_string(),
+        host_ip: s.host_ip.map(|ip| ip.to_string()),
+        port: s.port.into(),
+        container_port: s.container_port.into(),
+    };
+    app.services.iter().map(view).collect()
+}
+
+/// The operation, and the bytes that it is sending at the moment.
+async fn look(control: &Control, id: &OperationId) -> Result<(Operation, Option<u64>), Status> {
+    let operation = control.operation(id).await.map_err(refused)?;
+    let source = match &operation.kind {
+        flocker_model::OperationKind::Move { source, .. } => Some(source),
+        flocker_model::OperationKind::Deploy { .. }
+        | flocker_model::OperationKind::Update { .. }
+        | flocker_model::OperationKind::Remove { .. } => None,
+    };
+    let sending = source.and_then(|node| control.seen(node)).map(|seen| seen.observation.sending);
+    let bytes = sending.iter().flatten().find(|(of, _)| of == id).map(|(_, bytes)| bytes.0);
+    Ok((operation, bytes))
+}
+
+fn update(operation: &Operation, sending: Option<u64>) -> v1::OperationUpdate {
+    v1::OperationUpdate { operation: Some(operation.into()), sending, now_ms: SystemClock.now().0 }
+}
+
+fn plugin(info: &PluginInfo) -> v1::Plugin {
+    let state = match &info.health {
+        Health::Good => "active",
+        Health::Failing => "failing",
+        Health::Quarantined { .. } => "quarantined",
+    };
+    let trouble = info.last_failure.as_ref().map(|(_, f)| format!("{}: {}", f.class, f.message));
+    v1::Plugin {
+        name: info.loaded.name.clone(),
+        version: info.loaded.version.clone(),
+        digest: info.loaded.digest.clone(),
+        hooks: info.loaded.hooks.iter().map(|hook| hook.as_str().to_owned()).collect(),
+        weight: info.weight,
+        state: state.to_owned(),
+        trouble,
+        n_calls: info.calls,
+        n_failures: info.failures,
+    }
+}
