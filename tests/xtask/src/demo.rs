@@ -1,0 +1,160 @@
+//! `cargo xtask demo`: the main job end to end, on this machine, for real. Sets up, builds, cleans up what an earlier
+//! run left, runs the story, cleans up again however it ended, and says each.
+
+mod client;
+mod docker;
+mod flocker;
+mod images;
+mod nodes;
+mod report;
+mod resp;
+mod story;
+mod sweep;
+
+#[cfg(test)]
+mod live;
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{artifacts, interrupt, machine, say, setup};
+use docker::Docker;
+use report::Report;
+
+/// How the demo runs.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Prints the result as one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+    /// Does not ask before it installs something.
+    #[arg(long)]
+    yes: bool,
+    /// Leaves the cluster running; the next demo removes it.
+    #[arg(long)]
+    keep: bool,
+    /// The folder that everything of the demo lives in.
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// The policy that places the app: a component.
+    #[arg(long, value_name = "FILE")]
+    plugin: Option<PathBuf>,
+}
+
+/// Runs the demo; whether nothing was lost or refused.
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    let started = Instant::now();
+    if !machine::is_root() {
+        say::line("the demo mounts volumes and makes networks, which needs root:");
+        say::line("  sudo env PATH=\"$PATH\" cargo xtask demo");
+        setup::for_demo(options.yes)?;
+        bail!("not root");
+    }
+    let work = work_folder(options)?;
+    let _alone = lock(&work)?;
+
+    say::part("setup");
+    clean(&work, "an earlier demo left")?;
+    let missing = setup::for_demo(options.yes)?;
+    if !missing.is_empty() {
+        bail!("cannot run without {}", missing.join(", "));
+    }
+    say::part("build");
+    let policy = build(options)?;
+
+    fs::create_dir_all(&work).with_context(|| format!("could not create `{}`", work.display()))?;
+    let outcome = tell(&work, &policy);
+    if let Err(error) = &outcome {
+        say::line(&format!("error: {error:#}"));
+        keep_logs(&work);
+    }
+    if options.keep && outcome.is_ok() {
+        say::line(&format!(
+            "kept running in {}; the next `cargo xtask demo` removes it",
+            work.display()
+        ));
+    } else {
+        say::part("clean up");
+        interrupt::shielded(|| clean(&work, "removed"))?;
+    }
+
+    // The error was said before the cleaning.
+    let Ok(report) = outcome else { return Ok(false) };
+    report.print();
+    if options.json {
+        say::line(&report.json(started.elapsed()).to_string());
+    }
+    Ok(report.holds())
+}
+
+/// Docker, images, and the story on them.
+fn tell(work: &Path, policy: &Path) -> Result<Report> {
+    say::part("Docker and images");
+    let docker = Docker::find_or_start(work)?;
+    images::ensure(&docker, &artifacts::target_folder().join("demo-images"))?;
+    story::tell(work, &docker, policy)
+}
+
+/// Everything that runs; returns the policy.
+fn build(options: &Options) -> Result<PathBuf> {
+    artifacts::everything()?;
+    let policy = options.plugin.clone().unwrap_or_else(|| artifacts::plugin("spread"));
+    // The daemon's folder is not ours: a relative path would lead elsewhere.
+    policy.canonicalize().with_context(|| format!("there is no policy at `{}`", policy.display()))
+}
+
+/// The work folder with no links in it, as `/proc` shows paths.
+fn work_folder(options: &Options) -> Result<PathBuf> {
+    let work = options.work.clone().unwrap_or_else(|| artifacts::target_folder().join("demo"));
+    let (Some(parent), Some(name)) = (work.parent(), work.file_name()) else {
+        bail!("`{}` cannot be a work folder", work.display());
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    fs::create_dir_all(parent)
+        .with_context(|| format!("could not create `{}`", parent.display()))?;
+    let parent =
+        parent.canonicalize().with_context(|| format!("could not find `{}`", parent.display()))?;
+    Ok(parent.join(name))
+}
+
+/// One demo at a time: two would clean each other up. The lock goes with the process.
+fn lock(work: &Path) -> Result<File> {
+    let path = work.with_extension("lock");
+    let file =
+        File::create(&path).with_context(|| format!("could not create `{}`", path.display()))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!("another demo is running in `{}`", work.display());
+    }
+    Ok(file)
+}
+
+/// Cleans up and says what was there.
+fn clean(work: &Path, verb: &str) -> Result<()> {
+    let found = sweep::sweep(work).context("could not clean up")?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    say::line(&format!("{verb}: {}; all of it is gone now", found.join(", ")));
+    Ok(())
+}
+
+/// The logs of a failed run survive the cleaning.
+fn keep_logs(work: &Path) {
+    let kept = work.with_extension("logs");
+    let _ = fs::remove_dir_all(&kept);
+    let logs = fs::read_dir(work).into_iter().flatten().flatten().map(|entry| entry.path());
+    let logs = logs.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+    if fs::create_dir_all(&kept).is_ok() {
+        for log in logs {
+            let _ = fs::copy(&log, kept.join(log.file_name().unwrap_or_default()));
+        }
+        say::line(&format!("the logs of this run are in {}", kept.display()));
+    }
+}

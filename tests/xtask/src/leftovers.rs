@@ -1,0 +1,129 @@
+//! What tests may leave behind on a machine: processes, mounts, loop devices, network interfaces, containers.
+//! Compares two moments; repairs nothing.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{machine, shell};
+
+/// Programs that only our tests and demo start in such numbers; a new one after the tests is a leak.
+const PROGRAMS: [&str; 7] = [
+    "flocker-runtime",
+    "flocker",
+    "flocker-gate",
+    "dockerd",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "redis-server",
+];
+
+/// How long what ends by itself (a shim, a lazily unmounted pool) may take to do so.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// One moment of this machine; each line names one thing.
+pub(crate) struct Moment(BTreeSet<String>);
+
+impl Moment {
+    /// The machine as it is.
+    pub(crate) fn now() -> Self {
+        let mut things = BTreeSet::new();
+        things.extend(processes());
+        things.extend(mounts());
+        things.extend(loop_devices());
+        things.extend(names("/sys/class/net").map(|name| format!("network interface {name}")));
+        things.extend(containers());
+        Self(things)
+    }
+
+    /// What is here now and was not then. Waits a little for what is on its way out.
+    pub(crate) fn left_since(&self) -> Vec<String> {
+        let deadline = Instant::now() + SETTLE;
+        loop {
+            let left: Vec<String> = Self::now().0.difference(&self.0).cloned().collect();
+            if left.is_empty() || Instant::now() >= deadline {
+                return left;
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+#[cfg(test)]
+impl Moment {
+    /// What of this moment names the text.
+    pub(crate) fn naming(&self, text: &str) -> Vec<&String> {
+        self.0.iter().filter(|thing| thing.contains(text)).collect()
+    }
+}
+
+fn names(folder: &str) -> impl Iterator<Item = String> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
+}
+
+fn processes() -> impl Iterator<Item = String> {
+    names("/proc").filter_map(|pid| {
+        pid.parse::<u32>().ok()?;
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let words: Vec<String> =
+            line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
+        let program = Path::new(words.first()?).file_name()?.to_str()?;
+        PROGRAMS
+            .contains(&program)
+            .then(|| format!("process {pid}: {}", words.join(" ").trim_end()))
+    })
+}
+
+fn mounts() -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|path| format!("mount {path}"))
+        .collect()
+}
+
+fn loop_devices() -> Vec<String> {
+    let used =
+        |name: &String| fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).ok();
+    let devices = names("/sys/block").filter_map(|name| used(&name).map(|file| (name, file)));
+    devices.map(|(name, file)| format!("loop device {name} on {}", file.trim())).collect()
+}
+
+fn containers() -> Vec<String> {
+    if !machine::docker_answers() {
+        return Vec::new();
+    }
+    let mut list = shell::command("docker");
+    list.args([
+        "--host",
+        &format!("unix://{}", machine::DOCKER_SOCKET),
+        "ps",
+        "--all",
+        "--no-trunc",
+    ]);
+    let listed =
+        shell::output(list.args(["--format", "{{.Names}} {{.Image}}"])).unwrap_or_default();
+    listed.lines().map(|line| format!("container {line}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_came_and_not_what_was_there() {
+        let mut before = Moment::now();
+        assert!(before.0.iter().any(|thing| thing == "network interface lo"));
+
+        before.0.remove("network interface lo");
+        let left: Vec<_> = Moment::now().0.difference(&before.0).cloned().collect();
+
+        assert!(left.contains(&"network interface lo".to_owned()), "{left:?}");
+    }
+}

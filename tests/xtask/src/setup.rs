@@ -1,0 +1,124 @@
+//! `cargo xtask setup`: installs what is missing on Debian 12. Says each thing before it does it, and is silent about
+//! what is there. Without root it prints the command instead, and does what can be done.
+
+use std::{fs, path::Path};
+
+use anyhow::Result;
+
+use crate::{machine, say, shell, wasm_target};
+
+/// A program that we need, and Debian's package that brings it.
+struct Need {
+    program: &'static str,
+    package: &'static str,
+    why: &'static str,
+}
+
+const NEEDS: [Need; 5] = [
+    Need { program: "dockerd", package: "docker.io", why: "runs the apps' containers" },
+    Need { program: "iptables", package: "iptables", why: "Docker does not start without it" },
+    Need { program: "ip", package: "iproute2", why: "looks after the nodes' bridges" },
+    Need {
+        program: "mkfs.btrfs",
+        package: "btrfs-progs",
+        why: "the embedded default keeps volumes on btrfs",
+    },
+    Need { program: "busybox", package: "busybox-static", why: "the containers of the tests" },
+];
+
+/// Installs all that is missing; returns what still is.
+pub(crate) fn everything(yes: bool) -> Result<Vec<String>> {
+    let mut missing = packages(yes)?;
+    missing.extend(tools(yes)?);
+    Ok(missing)
+}
+
+/// Installs what the demo needs, which runs no tests; returns what is still missing.
+pub(crate) fn for_demo(yes: bool) -> Result<Vec<String>> {
+    let mut missing = packages(yes)?;
+    missing.extend(guests()?);
+    Ok(missing)
+}
+
+/// Installs what needs no root: cargo-nextest and the WebAssembly standard library. Returns what is still missing.
+pub(crate) fn tools(yes: bool) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    if shell::find("cargo-nextest").is_none() {
+        say::line(
+            "cargo-nextest is missing (it runs the tests): building it takes about ten minutes on two cores",
+        );
+        if say::confirm("build it?", yes) {
+            shell::run(shell::cargo(Path::new("/")).args([
+                "install",
+                "--locked",
+                "cargo-nextest",
+            ]))?;
+        } else {
+            missing.push("cargo-nextest".to_owned());
+        }
+    }
+    missing.extend(guests()?);
+    Ok(missing)
+}
+
+/// Gives the toolchain the WebAssembly standard library, which needs no root; returns what is still missing.
+pub(crate) fn guests() -> Result<Vec<String>> {
+    match wasm_target::ensure(&mut |text| say::line(text)) {
+        Ok(()) => Ok(Vec::new()),
+        Err(error) => {
+            say::line(&format!("the WebAssembly standard library is missing: {error:#}"));
+            Ok(vec!["wasm32-unknown-unknown".to_owned()])
+        }
+    }
+}
+
+fn packages(yes: bool) -> Result<Vec<String>> {
+    let needs: Vec<&Need> = NEEDS.iter().filter(|need| !is_here(need)).collect();
+    if needs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let packages: Vec<&str> = needs.iter().map(|need| need.package).collect();
+    let install = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+    for need in &needs {
+        say::line(&format!("{} is missing: {}", need.package, need.why));
+    }
+    let still = || packages.iter().map(|package| (*package).to_owned()).collect();
+    if !machine::is_root() {
+        say::line(&format!("not root; to install them: sudo {install}"));
+        return Ok(still());
+    }
+    if shell::find("apt-get").is_none() {
+        say::line("this is not Debian; install them with the package manager of this system");
+        return Ok(still());
+    }
+    if !say::confirm(&format!("run `{install}`?"), yes) {
+        return Ok(still());
+    }
+    // The lists of a fresh machine are empty or old, so the second try is the one after `update`.
+    if apt(&packages).is_err() {
+        shell::run(shell::command("apt-get").args(["update", "-q"]))?;
+        apt(&packages)?;
+    }
+    Ok(NEEDS.iter().filter(|need| !is_here(need)).map(|need| need.package.to_owned()).collect())
+}
+
+fn apt(packages: &[&str]) -> Result<()> {
+    let mut command = shell::command("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    shell::run(command.args(["install", "-y", "-q", "--no-install-recommends"]).args(packages))
+}
+
+fn is_here(need: &Need) -> bool {
+    match (shell::find(need.program), need.program) {
+        // Another Docker than Debian's is as good, once it runs.
+        (None, "dockerd") => machine::docker_answers(),
+        // Debian's other busybox is linked dynamically, and is of no use in an otherwise empty container.
+        (Some(path), "busybox") => is_static(&path),
+        (found, _) => found.is_some(),
+    }
+}
+
+fn is_static(program: &Path) -> bool {
+    let loader = b"/ld-linux";
+    fs::read(program).is_ok_and(|bytes| !bytes.windows(loader.len()).any(|window| window == loader))
+}
