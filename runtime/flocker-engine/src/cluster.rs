@@ -201,7 +201,6 @@ impl Cluster {
     }
 
     /// Begins a change of several records.
-    #[must_use]
     pub fn change(&self) -> Changes {
         Changes { checks: vec![], writes: vec![], error: None }
     }

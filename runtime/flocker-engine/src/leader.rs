@@ -17,7 +17,7 @@ use std::{
 
 use flocker_model::{
     AppName, Epoch, Node, NodeName, Operation, OperationId, OperationKind, OperationState, Purpose,
-    Timestamp,
+    Snapshot, Timestamp,
 };
 use flocker_planner::{
     Decision, Policies,
@@ -381,4 +381,12 @@ pub(crate) fn draw() -> (OperationId, u64) {
     )]
     let name = name.expect("a UUID is a valid operation id");
     (name, seed)
+}
+
+/// The snapshots that a node answered with, or whatever else it answered.
+pub(crate) fn snapshots_in(reply: Reply) -> Result<Vec<Snapshot>, Reply> {
+    match reply {
+        Reply::Snapshots(snapshots) => Ok(snapshots),
+        Reply::Done | Reply::Estimate(_) | Reply::Sent(_) => Err(reply),
+    }
 }

@@ -8,7 +8,7 @@ use flocker_btrfs::{BtrfsBackend, PoolConfig};
 use flocker_docker::{DockerConfig, DockerEngine};
 use flocker_engine::{
     agent::{Agent, AgentParts},
-    cluster::{Cluster, Versioned},
+    cluster::{Cluster, ClusterError, Versioned},
     control::Control,
     follower::{self, Followed},
     leader::{Leader, LeaderParts},
@@ -98,7 +98,7 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let receiving: Arc<dyn Backend> = backend.clone();
     let receiving_config = ReceivingConfig::new(config.node.clone());
     tasks.spawn(Receiving::serve(listeners.replication, receiving, receiving_config, stop.clone()));
-    let supervising = agent.clone();
+    let (supervising, halting) = (agent.clone(), agent.clone());
     let supervised = stop.clone();
     tasks.spawn(async move { supervising.supervise(supervised).await });
     if config.join.is_none() {
@@ -117,6 +117,8 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
             "some tasks did not end in time; what they did is finished at the next start"
         );
     }
+    // A step that is still under way ends here as in a crash; its order is given again.
+    halting.halt();
     proxy.stop().await;
     Ok(())
 }
@@ -242,9 +244,7 @@ async fn register(
     loop {
         match try_register(cluster, &mut node).await {
             Ok(()) => return Ok(node),
-            Err(error)
-                if error.downcast_ref::<flocker_engine::cluster::ClusterError>().is_some() =>
-            {
+            Err(error) if is_passing(&error) => {
                 tracing::warn!(%error, "waiting for the cluster's store");
             }
             Err(error) => return Err(error),
@@ -254,6 +254,11 @@ async fn register(
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
         }
     }
+}
+
+/// Whether the store may answer otherwise in a moment; a record that cannot be read stays what it is.
+fn is_passing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ClusterError::Store(_)))
 }
 
 async fn try_register(cluster: &Cluster, node: &mut Node) -> anyhow::Result<()> {

@@ -60,7 +60,7 @@ pub enum JournalError {
     },
     /// It is damaged.
     #[error(
-        "the journal `{path}` is damaged in line {line}: {reason}\nhint: it was left as it is; move it away to start without it: containers and volumes stay, and the leader says again what is to be done"
+        "the journal `{path}` is damaged in line {line}: {reason}\nhint: it was left as it is; move it away to start without it: containers and volumes stay, and an app is looked after again once it is updated or moved"
     )]
     Damaged { path: PathBuf, line: usize, reason: String },
 }

@@ -29,14 +29,29 @@ impl Agent {
             }
             // Pulling an image may take minutes, too.
             Step::Prepare { ref manifest } => self.fetch(&read(manifest, &app)?).await?,
-            _ => {}
+            Step::CreateVolumes { .. }
+            | Step::Snapshot { .. }
+            | Step::AbortReceive { .. }
+            | Step::Discard
+            | Step::Stop
+            | Step::Seal { .. }
+            | Step::Unseal { .. }
+            | Step::Promote { .. }
+            | Step::Start { .. }
+            | Step::Retire { .. }
+            | Step::Remove
+            | Step::DestroyVolumes { .. }
+            | Step::DestroySnapshots { .. } => {}
         }
-        let alone = self.lock_of(&app).lock_owned().await;
-        self.refuse_stale(&app, epoch)?;
-        // Whoever asked may be gone by the time it is done. A step that has begun is not left half-way, and the next
-        // one does not begin beside it.
+        self.begin(Told { operation, app, epoch }, step).await
+    }
+
+    /// Runs a step alone for its app, to its end even if whoever asked is gone by then: a step that has begun is not left
+    /// half-way, and the next one does not begin beside it.
+    async fn begin(&self, told: Told, step: Step) -> Result<Reply, StepError> {
+        let alone = self.lock_of(&told.app).lock_owned().await;
+        self.refuse_stale(&told.app, told.epoch)?;
         let agent = self.clone();
-        let told = Told { operation, app, epoch };
         let begun = tokio::spawn(async move {
             let halted = agent.inner.halted.clone();
             let done = tokio::select! {

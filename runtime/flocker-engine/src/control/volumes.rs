@@ -8,7 +8,7 @@ use flocker_ports::{Reply, Step, VolumeEpoch, VolumeOrder};
 use super::{Control, Refusal, no_node, volume_id};
 use crate::{
     cluster::{State, Versioned},
-    leader::draw,
+    leader::{draw, snapshots_in},
 };
 
 impl Control {
@@ -110,13 +110,10 @@ impl Control {
         let tag =
             tag.map_or(named, Ok).map_err(|e| Refusal::new("invalid-argument", e.to_string()))?;
         let step = Step::Snapshot { volumes: vec![epoch_of(&known.value)], tag };
-        match self.tell_owner(&known.value, step).await? {
-            Reply::Snapshots(taken) if !taken.is_empty() => Ok(taken[0].clone()),
-            other => Err(Refusal::new(
-                "internal",
-                format!("the node answered what was not asked: {other:?}"),
-            )),
-        }
+        let mut taken = self.tell_for_snapshots(&known.value, step).await?;
+        taken.pop().ok_or_else(|| {
+            Refusal::new("internal", format!("the node took no snapshot of volume `{name}`"))
+        })
     }
 
     /// The snapshots of the owner's copy, oldest first.
@@ -126,16 +123,18 @@ impl Control {
     pub async fn snapshots(&self, name: &VolumeName) -> Result<Vec<Snapshot>, Refusal> {
         let state = self.state().await?;
         let known = find(&state, name)?;
-        match self
-            .tell_owner(&known.value, Step::ListSnapshots { volume: epoch_of(&known.value) })
-            .await?
-        {
-            Reply::Snapshots(snapshots) => Ok(snapshots),
-            other => Err(Refusal::new(
-                "internal",
-                format!("the node answered what was not asked: {other:?}"),
-            )),
-        }
+        let step = Step::ListSnapshots { volume: epoch_of(&known.value) };
+        self.tell_for_snapshots(&known.value, step).await
+    }
+
+    async fn tell_for_snapshots(
+        &self,
+        volume: &Volume,
+        step: Step,
+    ) -> Result<Vec<Snapshot>, Refusal> {
+        snapshots_in(self.tell_owner(volume, step).await?).map_err(|other| {
+            Refusal::new("internal", format!("the node answered what was not asked: {other:?}"))
+        })
     }
 
     fn roomiest(&self, state: &State, size: ByteSize) -> Result<NodeName, Refusal> {

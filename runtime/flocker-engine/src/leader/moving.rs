@@ -12,6 +12,7 @@ use flocker_ports::{PeerErrorKind, Reply, Step, VolumeEpoch};
 use super::{
     commit::{Named, after_swap, attach_orders, copy_at, epoch_of},
     runner::{Runner, Trouble},
+    snapshots_in,
 };
 
 /// Our snapshots for moves begin so; those of backups and of operators do not, and are left alone.
@@ -238,9 +239,10 @@ async fn snapshots_of(
 ) -> Result<Vec<Snapshot>, Trouble> {
     let step = Step::Snapshot { volumes: volume_epochs(volumes), tag: tag.clone() };
     let reply = runner.tell(&this.source, this.epoch, step).await?;
-    match reply {
-        Reply::Snapshots(snapshots) if snapshots.len() == volumes.len() => Ok(snapshots),
-        other => Err(unexpected(&this.source, &other)),
+    match snapshots_in(reply) {
+        Ok(snapshots) if snapshots.len() == volumes.len() => Ok(snapshots),
+        Ok(other) => Err(unexpected(&this.source, &Reply::Snapshots(other))),
+        Err(other) => Err(unexpected(&this.source, &other)),
     }
 }
 
@@ -266,9 +268,9 @@ async fn list(
     let reply = runner
         .tell(node, Epoch(u64::MAX), Step::ListSnapshots { volume: epoch_of(volume) })
         .await?;
-    match reply {
-        Reply::Snapshots(snapshots) => Ok(snapshots),
-        other => Err(unexpected(node, &other)),
+    match snapshots_in(reply) {
+        Ok(snapshots) => Ok(snapshots),
+        Err(other) => Err(unexpected(node, &other)),
     }
 }
 

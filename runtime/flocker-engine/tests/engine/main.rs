@@ -1,5 +1,12 @@
 //! The engine in a pretend cluster: what must hold whoever dies, hangs or changes their mind, whenever.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests: whatever a test did not expect ends it"
+)]
+
 mod aborts;
 mod lifecycle;
 mod moves;

@@ -15,7 +15,7 @@ use flocker_model::{
 use flocker_sim::{Unwritten, World};
 use tokio::time::{Instant, sleep, timeout};
 
-pub const SHOP: &str = "
+pub(crate) const SHOP: &str = "
 name: shop
 services:
   redis:
@@ -29,22 +29,22 @@ volumes:
 ";
 
 /// Long enough for everything that a test waits for, short enough to notice that it never comes. In pretend time.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
-pub fn node(name: &str) -> NodeName {
+pub(crate) fn node(name: &str) -> NodeName {
     NodeName::new(name).unwrap()
 }
 
-pub fn app() -> AppName {
+pub(crate) fn app() -> AppName {
     AppName::new("shop").unwrap()
 }
 
-pub fn redis() -> ServiceKey {
+pub(crate) fn redis() -> ServiceKey {
     ServiceKey { app: app(), service: ServiceName::new("redis").unwrap() }
 }
 
 /// A client that writes numbered records through a node, until it is told to end.
-pub struct Client {
+pub(crate) struct Client {
     acknowledged: Arc<Mutex<Vec<u64>>>,
     refused: Arc<AtomicBool>,
     over: Arc<AtomicBool>,
@@ -52,7 +52,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn start(world: Arc<World>, via: NodeName) -> Self {
+    pub(crate) fn start(world: Arc<World>, via: NodeName) -> Self {
         let acknowledged = Arc::new(Mutex::new(vec![]));
         let (over, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (written, ended, was_refused) = (acknowledged.clone(), over.clone(), refused.clone());
@@ -74,17 +74,16 @@ impl Client {
     }
 
     /// Ends it, and returns the numbers of the records that were acknowledged.
-    pub async fn end(self) -> Vec<u64> {
+    pub(crate) async fn end(self) -> Vec<u64> {
         self.over.store(true, Ordering::Relaxed);
         self.task.await.unwrap();
         assert!(!self.refused.load(Ordering::Relaxed), "a connection was refused");
-        let acknowledged = self.acknowledged.lock().unwrap().clone();
-        acknowledged
+        self.acknowledged.lock().unwrap().clone()
     }
 }
 
 /// A world of three nodes with the shop deployed and answering.
-pub async fn shop() -> Arc<World> {
+pub(crate) async fn shop() -> Arc<World> {
     let world = Arc::new(World::start(&["n1", "n2", "n3"]));
     world.boot().await.unwrap();
     until(|| async { world.state().await.unwrap().nodes.len() == 3 }).await;
@@ -95,7 +94,7 @@ pub async fn shop() -> Arc<World> {
     world
 }
 
-pub async fn until<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) {
     let deadline = Instant::now() + DEADLINE;
     while !is_so().await {
         assert!(Instant::now() < deadline, "it did not become so");
@@ -103,7 +102,7 @@ pub async fn until<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) {
     }
 }
 
-pub async fn ended(world: &World, id: &OperationId) -> Operation {
+pub(crate) async fn ended(world: &World, id: &OperationId) -> Operation {
     let finished = async {
         loop {
             let operation = world.state().await.unwrap().operations.get(id).cloned();
@@ -121,16 +120,16 @@ pub async fn ended(world: &World, id: &OperationId) -> Operation {
     }
 }
 
-pub async fn owner(world: &World) -> NodeName {
+pub(crate) async fn owner(world: &World) -> NodeName {
     world.state().await.unwrap().apps[&app()].value.owner.clone().unwrap()
 }
 
-pub fn another(than: &NodeName) -> NodeName {
+pub(crate) fn another(than: &NodeName) -> NodeName {
     node(if *than == node("n3") { "n2" } else { "n3" })
 }
 
 /// What must hold once everything has calmed down, whatever happened before.
-pub async fn settled(world: &Arc<World>, acknowledged: &[u64]) {
+pub(crate) async fn settled(world: &Arc<World>, acknowledged: &[u64]) {
     let owner = owner(world).await;
     until(|| async { world.read(&node("n1"), &redis(), "rec-0").is_ok() }).await;
     for number in acknowledged {
