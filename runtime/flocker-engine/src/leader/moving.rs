@@ -205,7 +205,7 @@ fn last_tag(runner: &Runner<'_>) -> Result<SnapshotTag, Trouble> {
 }
 
 async fn send_all(
-    runner: &Runner<'_>,
+    runner: &mut Runner<'_>,
     this: &Move,
     volumes: &[Named],
     tag: &SnapshotTag,
@@ -222,8 +222,11 @@ async fn send_all(
             target: this.target.clone(),
             address,
         };
+        // What failed may have failed because of the base: the next attempt asks for it again.
+        runner.confirmed.remove(&volume.value.id);
         let reply = runner.tell(&this.source, this.epoch, step).await?;
         let Reply::Sent(transfer) = reply else { return Err(unexpected(&this.source, &reply)) };
+        runner.confirmed.insert(volume.value.id.clone(), snapshot.point.clone());
         total.bytes.0 += transfer.bytes.0;
         total.resumed.0 += transfer.resumed.0;
         total.took += transfer.took.max(Duration::from_millis(1));
@@ -253,6 +256,11 @@ async fn base_for(
     volume: &crate::cluster::Versioned<flocker_model::Volume>,
     to: &Snapshot,
 ) -> Result<Option<Point>, Trouble> {
+    // While clients wait, two questions less: the snapshot that the target confirmed last is there.
+    let confirmed = runner.confirmed.get(&volume.value.id).filter(|p| p.guid != to.point.guid);
+    if let Some(point) = confirmed {
+        return Ok(Some(point.clone()));
+    }
     let source = list(runner, &this.source, volume).await?;
     let target = list(runner, &this.target, volume).await?;
     let older: Vec<_> = source.into_iter().filter(|s| s.point.guid != to.point.guid).collect();

@@ -1,11 +1,11 @@
 //! Drives one operation from phase to phase: writes down which phase it enters, runs or undoes it, and asks the state
 //! table of the planner what comes next.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use flocker_model::{
     App, AppRecord, Epoch, NodeName, Operation, OperationId, OperationKind, OperationState, Phase,
-    PhaseReport, Timestamp,
+    PhaseReport, Point, Timestamp, VolumeId,
 };
 use flocker_planner::phases::{self, Next, Outcome, PARK_BUDGET};
 use flocker_ports::{PeerError, PeerErrorKind, Reply, Step};
@@ -26,6 +26,8 @@ pub(super) struct Runner<'a> {
     pub(super) leader: &'a Leader,
     /// The operation as it is written down.
     pub(super) operation: Versioned<Operation>,
+    /// The snapshot of each volume that the target of a move confirmed last, as far as this leader saw it.
+    pub(super) confirmed: BTreeMap<VolumeId, Point>,
     /// Since when the present phase has been failing.
     failing: Option<Timestamp>,
 }
@@ -58,7 +60,7 @@ impl From<ClusterError> for Trouble {
 /// Drives the operation to its end.
 pub(super) async fn drive(leader: &Leader, id: &OperationId) {
     let Some(operation) = read(&leader.inner.parts.cluster, id).await else { return };
-    let mut runner = Runner { leader, operation, failing: None };
+    let mut runner = Runner { leader, operation, confirmed: BTreeMap::new(), failing: None };
     let mut next = phases::resume(&runner.operation.value, runner.now());
     loop {
         if runner.operation.value.state.is_final() {
