@@ -276,13 +276,13 @@ impl Control {
         let (world, policies) =
             (self.leader.world(&state), self.leader.inner.parts.policies.clone());
         let (record, manifest) = (known.value.clone(), Arc::clone(manifest));
-        let asked = id.clone();
+        let (asked, named) = (id.clone(), target.cloned());
         let decided = tokio::task::spawn_blocking(move || {
-            elsewhere(&world, &record, &manifest, &*policies, asked, seed)
+            elsewhere(&world, &record, &manifest, named, &*policies, asked, seed)
         })
         .await;
-        let (best, decision) = decided.map_err(|e| Refusal::new("internal", e.to_string()))?;
-        let Some(target) = target.cloned().or(best) else {
+        let decision = decided.map_err(|e| Refusal::new("internal", e.to_string()))?;
+        let Some(target) = decision.chosen.clone() else {
             let why = decision.to_string();
             return Err(Refusal::new("no-candidate", format!("no other node may hold app `{app}`:\n{why}"))
                 .hint("`flocker node ls` shows the nodes; `--to NODE` overrules policies, not their health"));
@@ -486,6 +486,16 @@ fn volume_id() -> VolumeId {
 }
 
 fn check_ports(state: &State, app: &App) -> Result<(), Refusal> {
+    for node in state.nodes.values().map(|n| &n.value) {
+        let ours = [node.api, node.mesh, node.replication].map(|address| address.port());
+        if let Some(service) = app.services.iter().find(|s| ours.contains(&s.port)) {
+            return Err(Refusal::new(
+                "port-in-use",
+                format!("port {} is what nodes reach each other by", service.port),
+            )
+            .hint("publish another one, such as `\"8080:8080\"`"));
+        }
+    }
     let others = state.manifests.values().map(|a| &**a);
     let mut taken = port_conflicts(app, others);
     // What an app is being changed to counts as well.

@@ -10,6 +10,7 @@ pub(crate) fn document(decision: &Decision) -> Bytes {
         DecidedBy::Policies => "policies",
         DecidedBy::BuiltIn => "built-in",
         DecidedBy::Rules => "rules",
+        DecidedBy::Operator => "operator",
     };
     let candidates: Vec<Value> = decision
         .candidates

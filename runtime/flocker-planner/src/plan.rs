@@ -10,7 +10,7 @@ use flocker_model::{
     VolumeState,
 };
 
-use crate::{BuiltIn, Decision, Policies, place, view::View, worth_moving};
+use crate::{BuiltIn, DecidedBy, Decision, Policies, place, view::View, worth_moving};
 
 /// Everything that is known at one moment.
 #[derive(Debug, Clone, Default)]
@@ -320,22 +320,27 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Where an operator's move without a target leads: the best node but the present one.
+/// An operator's move: to the node that was named, or to the best one but the present.
 #[must_use]
 pub fn elsewhere(
     world: &World,
     record: &AppRecord,
     app: &App,
+    named: Option<NodeName>,
     policies: &dyn Policies,
     id: OperationId,
     seed: u64,
-) -> (Option<NodeName>, Decision) {
+) -> Decision {
     let view = View::of(world);
     let question = view.question(world, record, app, Purpose::Operator, id, seed);
-    let decision = place(&view.cluster, &app.placement, question, policies, &BuiltIn);
+    let mut decision = place(&view.cluster, &app.placement, question, policies, &BuiltIn);
     let other = |c: &&crate::Candidate| c.score.is_some() && record.owner.as_ref() != Some(&c.node);
-    let target = decision.candidates.iter().find(other).map(|c| c.node.clone());
-    (target, decision)
+    if named.is_some() {
+        decision.decided_by = DecidedBy::Operator;
+    }
+    decision.chosen =
+        named.or_else(|| decision.candidates.iter().find(other).map(|c| c.node.clone()));
+    decision
 }
 
 /// Containers of apps that are elsewhere: left by a move whose node did not answer when it was tidied up. A node that

@@ -16,6 +16,8 @@ pub enum DecidedBy {
     BuiltIn,
     /// The hard rules: they left nothing to ask about.
     Rules,
+    /// An operator, by name of the node; what policies said is advice that was not taken.
+    Operator,
 }
 
 /// A policy that was asked.
@@ -111,6 +113,7 @@ impl fmt::Display for Decision {
                 "the built-in policy, as no plugin gave an answer that could be used"
             }
             DecidedBy::Rules => "the hard rules, which left no node to ask about",
+            DecidedBy::Operator => "an operator, who named the node; the policies say",
         };
         writeln!(f, "decided by {by}")?;
         for candidate in &self.candidates {
