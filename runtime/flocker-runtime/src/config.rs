@@ -40,7 +40,7 @@ With --config FILE, the same names are keys of a TOML file:
 
 /// Keeps the volumes of containers on this node, and leads their clients to them. Runs in the foreground.
 #[derive(Debug, Parser)]
-#[command(name = "flocker-runtime", version, about, after_help = EXAMPLES)]
+#[command(name = "flocker-runtime", version, after_help = EXAMPLES)]
 pub(crate) struct Flags {
     /// Read settings from this TOML file.
     #[arg(long, value_name = "FILE")]
@@ -180,6 +180,12 @@ impl Config {
             (None, None) => host_name()?,
         };
         let address = flags.address.or(file.address).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let join = flags.join.or(file.join);
+        if join.is_some_and(|leader| address.is_loopback() && !leader.ip().is_loopback()) {
+            bail!(
+                "other nodes cannot reach this one at {address}\nhint: give it an address with `--address`"
+            );
+        }
         let own_place = flags.state_dir.or(file.state_dir);
         let socket =
             own_place.as_ref().map_or(SOCKET_DEFAULT.into(), |dir| dir.join("flocker.sock"));
@@ -210,7 +216,7 @@ impl Config {
             node,
             address,
             socket: flags.socket.or(file.socket).unwrap_or(socket),
-            join: flags.join.or(file.join),
+            join,
             plugins: plugins(flags.plugin, file.plugin)?,
             pool,
             pool_size,

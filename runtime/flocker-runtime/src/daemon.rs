@@ -38,6 +38,9 @@ use crate::{
 /// Docker may start after us at boot; it is asked again after this pause.
 const DOCKER_PAUSE: Duration = Duration::from_secs(2);
 
+/// Calls that are under way when the daemon is asked to end are given so long.
+const LAST_CALLS: Duration = Duration::from_millis(500);
+
 /// What runs is given so long to end after we were asked to; then it is left as a crash would leave it.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -241,18 +244,25 @@ async fn register(
         draining: false,
         identity: identity.to_owned(),
     };
-    loop {
-        match try_register(cluster, &mut node).await {
-            Ok(()) => return Ok(node),
-            Err(error) if is_passing(&error) => {
-                tracing::warn!(%error, "waiting for the cluster's store");
+    if let Some(store) = config.join {
+        // Said at once: the first answer that there is none takes a while.
+        tracing::info!(%store, "looking for the cluster's store");
+    }
+    let registering = async {
+        loop {
+            match try_register(cluster, &mut node).await {
+                Ok(()) => return Ok(node),
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!(%error, "waiting for the cluster's store");
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        tokio::select! {
-            () = stop.cancelled() => bail!("asked to end while waiting for the cluster's store"),
-            () = tokio::time::sleep(Duration::from_millis(500)) => {}
-        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => bail!("asked to end while waiting for the cluster's store"),
+        registered = registering => registered,
     }
 }
 
@@ -337,10 +347,9 @@ impl Answering<'_> {
         let asked = stop.clone();
         let incoming = flocker_api::incoming_unix(socket);
         tasks.spawn(async move {
-            log_end(
-                "operators",
-                operators.serve_with_incoming_shutdown(incoming, asked.cancelled_owned()).await,
-            );
+            let serving =
+                operators.serve_with_incoming_shutdown(incoming, asked.clone().cancelled_owned());
+            answer("operators", serving, asked).await;
         });
         let leads = self.config.join.is_none();
         let nodes = flocker_api::server()
@@ -350,17 +359,28 @@ impl Answering<'_> {
         let asked = stop.clone();
         let incoming = flocker_api::incoming_tcp(api);
         tasks.spawn(async move {
-            log_end(
-                "nodes",
-                nodes.serve_with_incoming_shutdown(incoming, asked.cancelled_owned()).await,
-            );
+            let serving =
+                nodes.serve_with_incoming_shutdown(incoming, asked.clone().cancelled_owned());
+            answer("nodes", serving, asked).await;
         });
         Ok(())
     }
 }
 
-fn log_end(whom: &str, result: Result<(), tonic::transport::Error>) {
-    if let Err(error) = result {
-        tracing::error!(%error, "no longer answering {whom}");
+/// Answers until asked to end, and a moment longer: calls that are under way may finish, but a watch never would.
+async fn answer(
+    whom: &str,
+    serving: impl Future<Output = Result<(), tonic::transport::Error>>,
+    stop: CancellationToken,
+) {
+    let patience = async {
+        stop.cancelled().await;
+        tokio::time::sleep(LAST_CALLS).await;
+    };
+    tokio::select! {
+        ended = serving => if let Err(error) = ended {
+            tracing::error!(%error, "no longer answering {whom}");
+        },
+        () = patience => {}
     }
 }

@@ -64,9 +64,17 @@ async fn deploy(
 ) -> Result<Answer, Failure> {
     let reply =
         client.deploy_app(v1::DeployAppRequest { name: name.to_string(), manifest }).await?;
-    match reply.operation {
-        Some(operation) => begun(client, &v1::OperationStarted { operation }, follow).await,
-        None => Ok(Answer::new(
+    match (reply.operation, reply.waiting) {
+        (Some(operation), _) => begun(client, &v1::OperationStarted { operation }, follow).await,
+        (None, Some(reason)) => {
+            let message =
+                format!("app `{}` is written down and waits for a place: {reason}", reply.app);
+            Err(Failure::new(Code::NO_CANDIDATE, message).hint(format!(
+                "it starts as soon as a node may hold it; `flocker app rm {}` takes it back",
+                reply.app
+            )))
+        }
+        (None, None) => Ok(Answer::new(
             json!({"app": reply.app, "operation": null}),
             format!("app {} is what the file says already\n", reply.app),
         )),
