@@ -12,6 +12,7 @@ pub struct Request {
     memory: u64,
     cpu_millis: u32,
     size: u64,
+    volumes: u64,
     current: Option<u32>,
     holders: Vec<u32>,
     labels: BTreeMap<String, String>,
@@ -27,6 +28,7 @@ impl Request {
             memory: request.memory_bytes,
             cpu_millis: request.cpu_millis,
             size: request.size_bytes,
+            volumes: request.volumes.len() as u64,
             current: request.current,
             holders: request.holders,
             labels: request.attrs.into_iter().filter_map(label).collect(),
@@ -42,6 +44,7 @@ impl Request {
             memory: 0,
             cpu_millis: 0,
             size: 0,
+            volumes: 0,
             current: None,
             holders: Vec::new(),
             labels: BTreeMap::new(),
@@ -64,6 +67,12 @@ impl Request {
     #[must_use]
     pub fn with_size(self, bytes: u64) -> Self {
         Self { size: bytes, ..self }
+    }
+
+    /// For tests: it has so many volumes.
+    #[must_use]
+    pub fn with_volumes(self, volumes: u64) -> Self {
+        Self { volumes, ..self }
     }
 
     /// For tests: it is on this node now.
@@ -114,6 +123,12 @@ impl Request {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// How many volumes it has. The node where it is counts them among its own.
+    #[must_use]
+    pub fn volumes(&self) -> u64 {
+        self.volumes
     }
 
     /// A label of its containers.
