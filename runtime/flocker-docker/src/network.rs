@@ -1,11 +1,16 @@
 //! The node's bridge network: every container of the node is on it, and its gateway is where the node's proxy answers.
 
-use std::net::IpAddr;
+use std::{fs, net::IpAddr, path::PathBuf};
 
-use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
+use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect};
 use flocker_ports::EngineError;
 
 use crate::{DockerEngine, connection::is_status, labels};
+
+/// How long the kernel waits before it asks again who has a container's address, in milliseconds. Its default is a
+/// second, and so long clients would wait for a container that ended and is up again: the one question that was asked
+/// in between was heard by nobody, and nothing is sent until the next.
+const NEIGHBOUR_RETRY_MS: &str = "50";
 
 impl DockerEngine {
     /// Makes the node's network, or finds it; answers the node's own address on it.
@@ -68,6 +73,7 @@ impl DockerEngine {
                 return Err(self.connection.error(format!("look at network `{name}`"), error));
             }
         };
+        let questions = neighbour_retry(&network);
         let labels = network.labels.unwrap_or_default();
         if labels.get(labels::NODE).map(String::as_str) != Some(self.config.node.as_str()) {
             return Err(self.network_failed(&format!(
@@ -84,7 +90,15 @@ impl DockerEngine {
                  container is on it, lets it be made anew",
                 subnet.gateway
             ))),
-            Some(_) | None => Ok(Some(gateway)),
+            Some(_) | None => {
+                for question in questions {
+                    // Slower without it, and not worse: another engine may call its bridges otherwise.
+                    if let Err(error) = fs::write(&question, NEIGHBOUR_RETRY_MS) {
+                        tracing::debug!(path = %question.display(), %error, "restarts will be noticed later");
+                    }
+                }
+                Ok(Some(gateway))
+            }
         }
     }
 
@@ -92,4 +106,11 @@ impl DockerEngine {
         let action = format!("could not use network `{}`", labels::network(&self.config.node));
         EngineError::Failed { action, reason: reason.to_owned() }
     }
+}
+
+/// The kernel's settings of the network's bridge, which Docker calls after the network's id.
+fn neighbour_retry(network: &NetworkInspect) -> Vec<PathBuf> {
+    let Some(id) = network.id.as_deref().and_then(|id| id.get(..12)) else { return Vec::new() };
+    let setting = |version| format!("/proc/sys/net/{version}/neigh/br-{id}/retrans_time_ms");
+    ["ipv4", "ipv6"].map(setting).map(PathBuf::from).into()
 }

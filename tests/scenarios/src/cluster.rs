@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -30,6 +31,7 @@ pub struct Cluster {
     /// The Docker that all nodes share.
     pub docker: Dockerd,
     home: Home,
+    gate: PathBuf,
     told: bool,
 }
 
@@ -50,8 +52,10 @@ impl Cluster {
     /// # Errors
     /// When a program is missing, or they do not find each other.
     pub fn start(n_nodes: usize) -> Result<Self> {
+        // What may be missing comes first: it may have to be built, which takes its time.
+        let gate = crate::flocker_gate()?;
         let (docker, home) = (Dockerd::start()?, Home::new()?);
-        let mut this = Self { daemons: Vec::new(), docker, home, told: false };
+        let mut this = Self { daemons: Vec::new(), docker, home, gate, told: false };
         for (idx, name) in NAMES.iter().enumerate().take(n_nodes) {
             let daemon = this.new_daemon(name, idx)?;
             this.daemons.push(daemon);
@@ -67,7 +71,7 @@ impl Cluster {
     /// When the gate is missing.
     pub fn new_daemon(&self, name: &str, network_idx: usize) -> Result<Daemon> {
         let (address, subnet) = self.docker.network(network_idx)?;
-        let gate = crate::flocker_gate()?.display().to_string();
+        let gate = self.gate.display().to_string();
         let docker = self.docker.address();
         let mut arguments: Vec<String> = [
             ["--docker", &docker],
@@ -173,22 +177,34 @@ impl Cluster {
         client::fill(door, mib)
     }
 
-    /// Waits until exactly one container of the app runs, on the node that owns the app; it.
+    /// Waits until the app itself runs in exactly one container, on the node that owns it; that container. One that waits
+    /// behind its gate does not count.
     ///
     /// # Errors
-    /// When none or several run in the end, or on the wrong node.
+    /// When it runs in none or in several in the end, or on the wrong node.
     pub fn only_container(&self, app: &str) -> Result<Container> {
         let flocker = self.flocker();
         let what = format!("exactly one container of {app}, on its owner");
         until(&what, || {
             let owner = flocker.owner(app)?;
             let all = self.docker.containers(app)?;
-            let running: Vec<_> = all.iter().filter(|one| one.running).collect();
-            let right = |one: &&Container| one.open() && Some(&one.node) == owner.as_ref();
-            match running.as_slice() {
-                [one] if right(one) => Ok(Some(Container::clone(one))),
+            let open: Vec<_> = all.iter().filter(|one| one.open()).collect();
+            match open.as_slice() {
+                [one] if Some(&one.node) == owner.as_ref() => Ok(Some(Container::clone(one))),
                 [] | [_, ..] => anyhow::bail!("owner {owner:?}, containers {all:#?}"),
             }
+        })
+    }
+
+    /// Waits until the app has no container but the one that runs: nothing half-made, nothing left over.
+    ///
+    /// # Errors
+    /// When others stay.
+    pub fn nothing_left_over(&self, app: &str) -> Result<()> {
+        until(&format!("leftovers of {app} to go"), || {
+            let all = self.docker.containers(app)?;
+            ensure!(all.len() == 1 && all[0].open(), "containers: {all:#?}");
+            Ok(Some(()))
         })
     }
 

@@ -133,6 +133,16 @@ impl Flocker {
         Ok(Operation::of(&said.json))
     }
 
+    /// Begins to deploy a Compose file; the operation's id.
+    ///
+    /// # Errors
+    /// When it was not begun.
+    pub fn begin_deploy(&self, manifest: &str) -> Result<String> {
+        let said = self.run(&["app", "deploy", "-", "--detach"], manifest)?;
+        let id = said.json["operation"].as_str();
+        Ok(id.with_context(|| format!("nothing was begun: {}", said.stderr))?.to_owned())
+    }
+
     /// Moves an app, and waits for the end of it, whichever that is.
     ///
     /// # Errors

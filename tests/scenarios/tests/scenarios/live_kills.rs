@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 use flocker_model::Phase;
-use scenarios::{Client, Cluster, Daemon, say, scenario};
+use scenarios::{Client, Cluster, Daemon, IMAGE, manifest, say, scenario};
 
 const APP: &str = "shop";
 const PORT: u16 = 7000;
@@ -78,6 +78,74 @@ fn everything(cluster: &mut Cluster, client: &Client, phase: Phase, target: &str
     Ok(())
 }
 
+/// While connections are held nobody waits long for a dead node: the move is undone, and what the target has of it is
+/// removed when it comes back.
+#[test]
+fn a_move_whose_target_stays_dead_is_undone() -> Result<()> {
+    scenario(3, |cluster| {
+        let source = cluster.deploy(APP, PORT, &["n2", "n3"])?;
+        let target = if source == "n2" { "n3" } else { "n2" };
+        let client = Client::start(cluster.door("n1", PORT)?);
+        client.flows(20)?;
+        client.mark();
+        let before = cluster.only_container(APP)?;
+        let id = cluster.flocker().begin_move(APP, target)?;
+        let seen = cluster.sight("n1", &id, Phase::Stop)?;
+        ensure!(seen < Phase::Commit, "the move was too fast to be hit");
+        cluster.node(target)?.kill()?;
+
+        let operation = cluster.ended(&id)?;
+        ensure!(operation.state == "aborted", "the move ended as {operation:?}");
+        client.check()?;
+        let after = cluster.only_container(APP)?;
+        ensure!(after.id == before.id, "it runs in another container, on {}", after.node);
+        say(&format!("killed in {seen} and undone: clients waited {:?}", client.seen().gap));
+
+        cluster.node(target)?.start()?;
+        cluster.all_alive()?;
+        cluster.nothing_left_over(APP)?;
+        let again = cluster.flocker().move_to(APP, target)?;
+        ensure!(again.state == "done", "the next move ended as {again:?}");
+        client.check()
+    })
+}
+
+#[test]
+fn a_deployment_survives_the_death_of_its_node_and_of_the_leader() -> Result<()> {
+    scenario(2, |cluster| {
+        let phases = [Phase::Seed, Phase::Prepare, Phase::Start];
+        let cases = ["n2", "n1"].into_iter().flat_map(|node| phases.map(|phase| (node, phase)));
+        for (idx, (victim, phase)) in cases.enumerate() {
+            let (app, port) = (format!("app{idx}"), PORT + u16::try_from(idx)?);
+            let text = manifest(&app, port, &["n2"], IMAGE);
+            deployed(cluster, &app, &text, port, victim, phase)
+                .with_context(|| format!("{victim} killed in {phase}"))?;
+        }
+        Ok(())
+    })
+}
+
+fn deployed(
+    cluster: &mut Cluster,
+    app: &str,
+    manifest: &str,
+    port: u16,
+    victim: &str,
+    phase: Phase,
+) -> Result<()> {
+    let id = cluster.flocker().begin_deploy(manifest)?;
+    let seen = cluster.sight("n1", &id, phase)?;
+    cluster.node(victim)?.kill()?;
+    cluster.node(victim)?.start()?;
+    let operation = cluster.ended(&id)?;
+    cluster.all_alive()?;
+    ensure!(operation.state == "done", "killed in {seen}, it ended as {operation:?}");
+    cluster.only_container(app)?;
+    cluster.nothing_left_over(app)?;
+    Client::start(cluster.door("n1", port)?).check()?;
+    cluster.flocker().ask(&["app", "rm", app, "--volumes", "--yes", "--timeout", "60s"]).map(drop)
+}
+
 /// One move after another; in each, the same part dies, each time in another phase.
 fn killed(part: Part, phases: &[Phase]) -> Result<()> {
     scenario(3, |cluster| {
@@ -131,6 +199,7 @@ fn one(
     };
     ensure!(container.node == expected, "after {operation:?} it runs on {}", container.node);
     client.check().with_context(|| format!("after {operation:?}, killed in {seen}"))?;
+    cluster.nothing_left_over(APP)?;
     report(part, seen, client, &operation);
     Ok(seen)
 }

@@ -8,21 +8,13 @@ use scenarios::{Client, Cluster, Daemon, IMAGE, manifest, say, scenario, until};
 #[test]
 fn what_cannot_work_is_refused_and_leaves_nothing() -> Result<()> {
     scenario(2, |cluster| {
-        say(&format!("{:?}", std::time::SystemTime::now()));
         unknown_image(cluster).context("an image that nobody has")?;
-        say(&format!("{:?}", std::time::SystemTime::now()));
         busy_port(cluster).context("a port that another program has")?;
-        say(&format!("{:?}", std::time::SystemTime::now()));
         second_daemon(cluster).context("a second daemon in the same place")?;
-        say(&format!("{:?}", std::time::SystemTime::now()));
         small_pool(cluster).context("a pool that can hold nothing")?;
-        say(&format!("{:?}", std::time::SystemTime::now()));
         bad_plugin(cluster).context("a plugin that is none")?;
-        say(&format!("{:?}", std::time::SystemTime::now()));
         damaged_store(cluster).context("a store that is damaged")?;
-        say(&format!("{:?}", std::time::SystemTime::now()));
         no_docker(cluster).context("a Docker that does not run")?;
-        say(&format!("{:?}", std::time::SystemTime::now()));
         nobody_to_join(cluster).context("joining nobody")
     })
 }
@@ -139,7 +131,7 @@ fn no_docker(cluster: &mut Cluster) -> Result<()> {
 fn nobody_to_join(cluster: &mut Cluster) -> Result<()> {
     let nobody = cluster.door("n1", 4999)?.to_string();
     let mut daemon = cluster.new_daemon("n8", 5)?.with(&["--join", &nobody]);
-    waits(&mut daemon, "waiting for the cluster's store", &nobody)
+    waits(&mut daemon, "looking for the cluster's store", &nobody)
 }
 
 /// It says what it waits for, and ends when asked.
