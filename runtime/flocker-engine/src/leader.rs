@@ -23,7 +23,7 @@ use flocker_planner::{
     Decision, Policies,
     plan::{Action, Note, Plan, Settings, World, plan},
 };
-use flocker_ports::{Clock, Order, Peer, PeerError, PeerErrorKind, Reply, Step};
+use flocker_ports::{Clock, Order, Peer, PeerError, PeerErrorKind, Reply, Step, VolumeEpoch};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,9 @@ use crate::{
 };
 
 pub use nodes::Seen;
+
+/// Tidying up is not repeated sooner than this: the node was asked again by then, and if it refused, it may refuse again.
+const TIDY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Everything is planned anew this often, also when nothing is known to have changed.
 const ROUND: Duration = Duration::from_millis(500);
@@ -74,7 +77,7 @@ pub(crate) struct Inner {
     pub(crate) nodes: nodes::Nodes,
     driven: Mutex<BTreeSet<OperationId>>,
     /// Where containers are being removed of apps that are elsewhere.
-    discarding: Mutex<BTreeSet<(NodeName, AppName)>>,
+    tidying: Mutex<BTreeSet<(NodeName, AppName)>>,
     /// Operators' changes are thought over one after the other.
     pub(crate) asked: tokio::sync::Mutex<()>,
     notes: Mutex<Vec<Note>>,
@@ -89,7 +92,7 @@ impl Leader {
             parts,
             nodes: nodes::Nodes::default(),
             driven: Mutex::default(),
-            discarding: Mutex::default(),
+            tidying: Mutex::default(),
             asked: tokio::sync::Mutex::default(),
             notes: Mutex::default(),
             wake: Notify::new(),
@@ -202,32 +205,50 @@ impl Leader {
                 }
             }
             Action::Discard { node, app, epoch } => {
-                let key = (node, app);
-                let mut discarding =
-                    self.inner.discarding.lock().unwrap_or_else(PoisonError::into_inner);
-                if !discarding.insert(key.clone()) {
-                    return;
-                }
-                let (leader, stop) = (self.clone(), stop.clone());
-                // A node that hangs must not delay what is planned for others.
-                tasks.spawn(async move {
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = leader.discard(&key.0, &key.1, epoch) => {}
-                    }
-                    let discarding = &leader.inner.discarding;
-                    discarding.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-                });
+                self.tidy_up(node, app, epoch, Step::Discard, stop, tasks);
+            }
+            Action::Retire { node, app, epoch, volumes } => {
+                let retired = |(id, epoch, point)| (VolumeEpoch { id, epoch }, point);
+                let volumes = volumes.into_iter().map(retired).collect();
+                self.tidy_up(node, app, epoch, Step::Retire { volumes }, stop, tasks);
             }
         }
     }
 
-    async fn discard(&self, node: &NodeName, app: &AppName, epoch: Epoch) {
-        tracing::info!(%node, %app, "removing containers of an app that is elsewhere");
-        let order = Self::order(&draw().0, app, epoch, Step::Discard);
-        if let Err(error) = self.tell(node, order).await {
-            tracing::warn!(%error, "containers of an app that is elsewhere could not be removed");
+    /// Gives an order that no operation waits for, one at a time to a node about an app.
+    fn tidy_up(
+        &self,
+        node: NodeName,
+        app: AppName,
+        epoch: Epoch,
+        step: Step,
+        stop: &CancellationToken,
+        tasks: &tokio_util::task::TaskTracker,
+    ) {
+        let key = (node, app);
+        let mut tidying = self.inner.tidying.lock().unwrap_or_else(PoisonError::into_inner);
+        if !tidying.insert(key.clone()) {
+            return;
         }
+        let (leader, stop) = (self.clone(), stop.clone());
+        // A node that hangs must not delay what is planned for others.
+        tasks.spawn(async move {
+            let work = async {
+                let (node, app) = &key;
+                tracing::info!(%node, %app, ?step, "tidying up after an app that is elsewhere");
+                let order = Self::order(&draw().0, app, epoch, step);
+                if let Err(error) = leader.tell(node, order).await {
+                    tracing::warn!(%error, "what an app left behind stays for now");
+                }
+                // What the node says next is older than what it just did, for as long as it takes to ask it again.
+                tokio::time::sleep(TIDY_PAUSE).await;
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = work => {}
+            }
+            leader.inner.tidying.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        });
     }
 
     /// Writes an operation down, with the decision that led to it; it is driven from then on. The app must not be held

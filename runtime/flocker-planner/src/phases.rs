@@ -144,6 +144,12 @@ fn forward(operation: &Operation, outcome: Outcome, now: Timestamp) -> Next {
             Next::RunDespite { trouble: reason }
         }
         Outcome::Refused { reason } => Next::Again { reason },
+        // The app runs at its new place; what is left to do at the old one is done when that node is back.
+        Outcome::Retry { since, .. }
+            if operation.phase == Phase::Reverse && now.since(since) >= PATIENCE =>
+        {
+            following(operation)
+        }
         Outcome::Retry { reason, since } => {
             let patient = !returnable || operation.parked.is_some() || now.since(since) < PATIENCE;
             if patient && !park_expired(operation, now) {
@@ -236,6 +242,15 @@ mod tests {
             let turned = matches!(too_late, Next::TurnBack { .. });
             assert_eq!(turned, (Phase::Park..=Phase::Commit).contains(&phase), "{phase}");
         }
+    }
+
+    #[test]
+    fn a_source_that_stays_away_does_not_hold_its_app_for_ever() {
+        let silent = || Outcome::Retry { reason: "silent".into(), since: Timestamp(0) };
+        let at = |ms| after(&moving(Phase::Reverse), silent(), Timestamp(ms));
+
+        assert!(matches!(at(59_999), Next::Again { .. }));
+        assert_eq!(at(60_000), Next::Finish(OperationState::Done));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use flocker_model::{
     App, AppName, AppRecord, AppState, Epoch, MoveReport, Node, NodeName, NodeStats, Operation,
-    OperationId, OperationKind, OperationState, Phase, Purpose, Revision, Timestamp, Volume,
-    VolumeState,
+    OperationId, OperationKind, OperationState, Phase, Point, Purpose, Revision, Role, Timestamp,
+    Volume, VolumeId, VolumeState,
 };
 
 use crate::{BuiltIn, DecidedBy, Decision, Policies, place, view::View, worth_moving};
@@ -90,6 +90,8 @@ pub enum Action {
     },
     /// Tell a node to remove containers of an app that is elsewhere, or nowhere. Never touches volumes.
     Discard { node: NodeName, app: AppName, epoch: Epoch },
+    /// Tell a node that an app moved away from while it was silent: its sealed copies become replicas at these points.
+    Retire { node: NodeName, app: AppName, epoch: Epoch, volumes: Vec<(VolumeId, Epoch, Point)> },
 }
 
 /// Why something was not done.
@@ -150,7 +152,7 @@ pub fn plan(
             view = View::of(&expected);
         }
     }
-    plan.actions.extend(discards(world));
+    plan.actions.extend(leftovers(world));
     plan
 }
 
@@ -343,22 +345,51 @@ pub fn elsewhere(
     decision
 }
 
-/// Containers of apps that are elsewhere: left by a move whose node did not answer when it was tidied up. A node that
-/// did not say what it holds is left alone, and so is one that an operation works with.
-fn discards(world: &World) -> Vec<Action> {
+/// What a node still has of apps that are elsewhere, because it did not answer when that was tidied up. A node that did
+/// not say what it holds is left alone, and so is one that an operation works with.
+fn leftovers(world: &World) -> Vec<Action> {
     let mut actions = vec![];
     for (name, seen) in world.nodes.iter().filter(|(_, seen)| seen.alive) {
-        for (app, epoch) in seen.apps.iter().flatten() {
-            let Some((record, _)) = world.apps.get(app) else { continue };
-            let idle = record.operation.is_none();
+        for (record, _) in world.apps.values() {
+            let idle = record.operation.is_none() && record.state == AppState::Deployed;
             let elsewhere = record.owner.as_ref().is_some_and(|owner| owner != name);
-            if idle && elsewhere && record.state == AppState::Deployed {
-                let epoch = record.epoch.max(*epoch);
-                actions.push(Action::Discard { node: name.clone(), app: app.clone(), epoch });
+            if !idle || !elsewhere {
+                continue;
+            }
+            let (node, app) = (name.clone(), record.name.clone());
+            let volumes = sealed(world, name, seen, record);
+            let held = seen.apps.iter().flatten().find(|(app, _)| *app == record.name);
+            match held {
+                _ if !volumes.is_empty() => {
+                    actions.push(Action::Retire { node, app, epoch: record.epoch, volumes });
+                }
+                Some((_, epoch)) => {
+                    let epoch = record.epoch.max(*epoch);
+                    actions.push(Action::Discard { node, app, epoch });
+                }
+                None => {}
             }
         }
     }
     actions
+}
+
+/// The app's volumes that a node sealed when it gave them away, and at which snapshot.
+fn sealed(
+    world: &World,
+    name: &NodeName,
+    seen: &NodeSeen,
+    record: &AppRecord,
+) -> Vec<(VolumeId, Epoch, Point)> {
+    let given_away = |volume: &Volume| {
+        let copy = seen.volumes.iter().flatten().find(|v| v.id == volume.id)?;
+        let at = volume.replicas.iter().find(|r| r.node == *name)?;
+        let point = Point { tag: at.tag.clone(), guid: at.guid.clone() };
+        let left = copy.role == Role::Sealed && copy.epoch < volume.epoch;
+        left.then(|| (volume.id.clone(), volume.epoch, point))
+    };
+    let of_app = world.volumes.iter().filter(|v| v.app.as_ref() == Some(&record.name));
+    of_app.filter_map(given_away).collect()
 }
 
 #[cfg(test)]

@@ -100,6 +100,10 @@ impl Runner<'_> {
             swapped.epoch = swapped.epoch.next();
             if let Some((_, point)) = points.iter().find(|(id, _)| *id == swapped.id) {
                 set_copy(&mut swapped, target, point);
+                // Sealed at this very point, and to become a replica there, now or when its node is back.
+                if let Some(source) = &volume.value.owner {
+                    set_copy(&mut swapped, source, point);
+                }
             }
             changes = changes.replace(volume.revision, &swapped);
         }

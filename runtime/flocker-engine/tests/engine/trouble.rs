@@ -160,3 +160,27 @@ async fn a_node_that_cannot_be_emptied_is_not_tried_without_a_pause() {
     let emptied = until(|| async { owner(&world).await != source });
     timeout(Duration::from_secs(180), emptied).await.unwrap();
 }
+
+/// Given the source dies right after the commit: the app is free again after a while, can move on, and what the source
+/// still has becomes a replica when it is back, so that the app can return to it.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_stays_away_after_a_move_holds_nobody_and_is_tidied_up_later() {
+    let world = shop().await;
+    let (source, target) = (owner(&world).await, another(&owner(&world).await));
+    let third = ["n1", "n2", "n3"].map(node).into_iter().find(|n| *n != source && *n != target);
+    let third = third.unwrap();
+    world.write(&target, &redis(), "rec-0", b"precious").unwrap();
+    let victim = Victim::Node(source.clone());
+    world.set_trap(Trap { step: "retire".to_owned(), after: false, victim: victim.clone() });
+
+    let away = world.control().move_app(&app(), Some(&target)).await.unwrap();
+    assert_eq!(ended(&world, &away).await.state, OperationState::Done);
+    let on = world.control().move_app(&app(), Some(&third)).await.unwrap();
+    assert_eq!(ended(&world, &on).await.state, OperationState::Done);
+    world.revive(&victim).unwrap();
+    sleep(Duration::from_secs(15)).await;
+
+    let back = world.control().move_app(&app(), Some(&source)).await.unwrap();
+    assert_eq!(ended(&world, &back).await.state, OperationState::Done);
+    settled(&world, &[0]).await;
+}

@@ -170,6 +170,7 @@ fn check(text: &str, want: Expect) {
                 };
                 writeln!(said, "{from} to {to}: {app} ({purpose})").unwrap();
             }
+            Action::Retire { node, app, .. } => writeln!(said, "retire on {node}: {app}").unwrap(),
             Action::Discard { node, app, .. } => {
                 writeln!(said, "discard on {node}: {app}").unwrap()
             }
