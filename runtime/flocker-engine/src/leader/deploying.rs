@@ -1,7 +1,9 @@
 //! The phases of a deployment and of an update.
 
+use std::time::Duration;
+
 use flocker_model::{App, Epoch, NodeName, OperationKind, Phase};
-use flocker_ports::{Step, VolumeOrder};
+use flocker_ports::{ContainerState, Step, VolumeOrder};
 
 use super::{
     commit::{Named, attach_orders, claimed, epoch_of},
@@ -59,7 +61,11 @@ pub(super) async fn run(runner: &mut Runner<'_>, phase: Phase) -> Result<(), Tro
             .tell(&this.node, this.epoch, Step::Prepare { manifest: this.manifest })
             .await
             .map(drop),
-        Phase::Park | Phase::Unpark => routed(runner, phase).await,
+        Phase::Park => routed(runner, phase).await,
+        Phase::Unpark => {
+            routed(runner, phase).await?;
+            notice_crash(runner, &this).await
+        }
         Phase::Stop => runner.tell(&this.node, this.epoch, Step::Stop).await.map(drop),
         Phase::Commit => {
             let volumes = runner.volumes(&this.app).await?;
@@ -79,6 +85,31 @@ pub(super) async fn run(runner: &mut Runner<'_>, phase: Phase) -> Result<(), Tro
         }
         Phase::Converge | Phase::Seal | Phase::Delta | Phase::Promote | Phase::Reverse => Ok(()),
     }
+}
+
+/// A process that cannot work with what it was given mostly ends within this time. Clients are let through before.
+const FIRST_STEPS: Duration = Duration::from_millis(500);
+
+/// Whoever deploys something wants to hear if it ends at once. A container with a health check was waited for already.
+async fn notice_crash(runner: &mut Runner<'_>, this: &Deployment) -> Result<(), Trouble> {
+    tokio::time::sleep(FIRST_STEPS).await;
+    let Some(observation) = runner.leader.look_at(&this.node).await else { return Ok(()) };
+    let apps = observation.apps.unwrap_or_default();
+    let here = apps.into_iter().filter(|a| a.app == this.app.name);
+    let mut ended = here.flat_map(|a| a.containers).filter_map(|c| match c.state {
+        ContainerState::Exited { status, .. } if status != 0 => Some((c.name, status)),
+        ContainerState::Exited { .. }
+        | ContainerState::Created
+        | ContainerState::Gated
+        | ContainerState::Running { .. } => None,
+    });
+    if let Some((name, status)) = ended.next() {
+        runner.operation.value.trouble = Some(format!(
+            "container `{name}` ended with status {status} at once\nhint: `flocker app logs {} {name}` shows what it said",
+            this.app.name
+        ));
+    }
+    Ok(())
 }
 
 /// Undoes one phase.

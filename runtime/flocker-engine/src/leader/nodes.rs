@@ -10,7 +10,7 @@ use flocker_model::{NodeName, VolumeId};
 use flocker_planner::plan::NodeSeen;
 use flocker_ports::Observation;
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::Leader;
@@ -48,9 +48,16 @@ pub(crate) struct Nodes {
     seen: Mutex<BTreeMap<NodeName, Seen>>,
     /// Nodes that were asked at least once, whether they answered or not.
     asked: Mutex<BTreeSet<NodeName>>,
+    /// Something changed on the nodes: what they said last is out of date.
+    changed: Notify,
 }
 
 impl Nodes {
+    /// Asks all nodes now instead of at their next turn.
+    pub(crate) fn ask_now(&self) {
+        self.changed.notify_waiters();
+    }
+
     /// What one node said last.
     pub(crate) fn of(&self, node: &NodeName) -> Option<Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned()
@@ -126,6 +133,14 @@ impl Leader {
         }
     }
 
+    /// What a node sees right now; `None`: it does not say.
+    pub(super) async fn look_at(&self, node: &NodeName) -> Option<Observation> {
+        let state = self.inner.parts.followed.borrow().clone();
+        let record = state.as_ref().and_then(|s| s.nodes.get(node))?;
+        let peer = self.inner.parts.peers.peer(&record.value);
+        tokio::time::timeout(ANSWER_WITHIN, peer.observe()).await.ok()?.ok()
+    }
+
     /// Returns when the node does not belong to the cluster any more.
     async fn ask_for_ever(&self, node: NodeName) -> NodeName {
         loop {
@@ -158,7 +173,10 @@ impl Leader {
                 tracing::info!(%node, alive = after, "a node was asked");
                 self.wake();
             }
-            tokio::time::sleep(ASK_EVERY).await;
+            tokio::select! {
+                () = tokio::time::sleep(ASK_EVERY) => {}
+                () = self.inner.nodes.changed.notified() => {}
+            }
         }
     }
 }

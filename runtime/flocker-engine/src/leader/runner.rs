@@ -254,6 +254,7 @@ impl Runner<'_> {
         changes = self.release(changes, &operation).await?;
         self.operation.revision = self.leader.inner.parts.cluster.commit(changes).await?;
         self.operation.value = operation;
+        self.leader.inner.nodes.ask_now();
         tracing::info!(operation = %self.op().id, app = %self.op().app, state = ?state, "an operation ended");
         Ok(Next::Finish(state))
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use flocker_engine::control::Deployed;
-use flocker_model::{AppState, NodeName, OperationId, OperationState, VolumeName};
+use flocker_model::{AppState, NodeName, OperationId, OperationState, Phase, VolumeName};
 use flocker_ports::Backend as _;
 use flocker_sim::{Trap, Victim, World};
 use tokio::time::sleep;
@@ -237,4 +237,27 @@ async fn two_apps_that_ask_for_one_port_at_once_do_not_both_get_it() {
         a.value.state == AppState::Deployed
     };
     assert_eq!(world.state().await.unwrap().apps.values().filter(|a| deployed(a)).count(), 1);
+}
+
+/// Given an app whose process ends at once, whoever deployed it hears so, and the app stays for a closer look.
+#[tokio::test(start_paused = true)]
+async fn an_app_that_ends_at_once_is_not_called_deployed() {
+    let world = booted().await;
+    let manifest = "name: shop\nservices: { redis: { image: redis } }\n";
+    let id = deployed(&world, manifest).await;
+    while world.state().await.unwrap().operations[&id].phase < Phase::Unpark {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let at = owner(&world).await;
+    let engine = world.engine(&at).unwrap();
+    let (container, _) = engine.running().into_iter().next().unwrap();
+    engine.crash(&container.id, 3);
+
+    let operation = ended(&world, &id).await;
+
+    let OperationState::Failed { reason } = operation.state else {
+        panic!("{:?}", operation.state)
+    };
+    assert!(reason.contains("`redis` ended with status 3"), "{reason}");
+    assert!(world.state().await.unwrap().apps.contains_key(&app()));
 }
