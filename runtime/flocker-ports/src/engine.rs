@@ -155,7 +155,8 @@ pub trait Engine: Send + Sync + fmt::Debug {
         tail: Option<u32>,
     ) -> Result<LogStream, EngineError>;
 
-    /// What happens to containers of ours from now on. Goes on across restarts of the engine.
+    /// What happens to containers of ours. Begins with a [`ContainerEvent::Resync`], from which on everything is heard, also
+    /// across restarts of the engine.
     fn events(&self) -> Pin<Box<dyn Stream<Item = ContainerEvent> + Send>>;
 }
 

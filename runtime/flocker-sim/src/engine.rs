@@ -301,6 +301,7 @@ impl Engine for SimEngine {
                 Err(broadcast::error::RecvError::Closed) => None,
             }
         };
-        Box::pin(futures::stream::unfold(receiver, next))
+        let first = futures::stream::iter([ContainerEvent::Resync]);
+        Box::pin(first.chain(futures::stream::unfold(receiver, next)))
     }
 }

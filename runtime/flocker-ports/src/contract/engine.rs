@@ -295,8 +295,10 @@ pub async fn a_container_that_is_gone_can_be_stopped_and_removed(
 
 /// Given someone listens, the end of a container is heard.
 pub async fn the_end_of_a_container_is_told(engine: &dyn Engine, bench: &Workbench) {
-    let mut events = engine.events();
     let running = bench.running(engine).await;
+    let mut events = engine.events();
+    let first = timeout(PATIENCE, events.next()).await.expect("in time");
+    assert_eq!(first, Some(ContainerEvent::Resync), "whoever begins to listen knows nothing yet");
 
     engine.stop(&running.id, GRACE_SHORT).await.expect("it can be stopped");
 
