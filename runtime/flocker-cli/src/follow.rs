@@ -9,7 +9,7 @@ use flocker_api::{Client, Code, Failure, convert, v1};
 use flocker_model::{
     ByteSize, NodeName, Operation, OperationId, OperationKind, OperationState, Timestamp,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::{
@@ -59,11 +59,14 @@ pub(crate) async fn watched(
             Some(ended_badly(&operation, reason))
         }
     };
-    Ok(Answer {
-        json: show::operation_json(&operation),
-        text: show::operation_text(&operation),
-        failure,
-    })
+    let mut json = show::operation_json(&operation);
+    if let (Some(failure), Some(fields)) = (&failure, json.as_object_mut())
+        && let Value::Object(error) = show::failure(failure)
+    {
+        // The operation, and beside it what every error has.
+        fields.extend(error);
+    }
+    Ok(Answer { json, text: show::operation_text(&operation), failure })
 }
 
 fn ended_badly(operation: &Operation, reason: &str) -> Failure {

@@ -158,8 +158,10 @@ impl Control for Fake {
     ) -> Answer<v1::DeployAppReply> {
         let request = request.into_inner();
         assert!(!request.manifest.contains('$'), "variables are replaced before anything is sent");
-        let operation = (request.name != "same").then(|| "o-deploy".to_owned());
-        ok(v1::DeployAppReply { app: request.name, operation, waiting: None })
+        let waiting = (request.name == "homeless").then(|| "`n1` is draining".to_owned());
+        let begins = request.name != "same" && waiting.is_none();
+        let operation = begins.then(|| "o-deploy".to_owned());
+        ok(v1::DeployAppReply { app: request.name, operation, waiting })
     }
 
     async fn list_apps(&self, _: Request<v1::ListAppsRequest>) -> Answer<v1::ListAppsReply> {

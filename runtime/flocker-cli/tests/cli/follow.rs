@@ -67,6 +67,22 @@ fn a_move_that_fails_says_why_and_is_status_1() {
 }
 
 #[test]
+fn an_operation_that_failed_is_an_error_for_programs_too() {
+    check(
+        &["--json", "move", "old"],
+        &expect![[r#"
+        {"app":"shop","blackout_ms":null,"bytes":0,"error":{"code":"internal","hint":"free space on it","message":"could not move shop from n1 to n2: the pool of n2 is full"},"finished_ms":1795340177500,"id":"o-failed","kind":"move","parked_ms":1795340176000,"phase":"seed","phases":[{"ms":900,"phase":"seed","undo":true}],"purpose":"operator","reason":"the pool of n2 is full\nhint: free space on it","rounds":[],"source":"n1","started_ms":1795340111000,"state":"failed","target":"n2","trouble":null}
+        stderr: move shop from n1 to n2: seed
+        stderr: move shop from n1 to n2: delta
+        stderr: move shop from n1 to n2: seed
+        stderr: error: could not move shop from n1 to n2: the pool of n2 is full
+        stderr: hint: free space on it
+        exit status: 1
+    "#]],
+    );
+}
+
+#[test]
 fn following_survives_the_loss_of_the_leader() {
     check(
         &["operation", "watch", "o-cut"],
@@ -161,6 +177,11 @@ fn an_app_is_deployed_with_its_variables_replaced() {
         app same is what the file says already
     "#]]
     .assert_eq(&deploy("same"));
+    expect![[r#"
+        stderr: error: app `homeless` is written down and waits for a place: `n1` is draining
+        stderr: hint: it starts as soon as a node may hold it; `flocker app rm homeless` takes it back
+        exit status: 1
+    "#]].assert_eq(&deploy("homeless"));
 }
 
 #[test]
