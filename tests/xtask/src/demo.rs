@@ -3,6 +3,7 @@
 
 mod client;
 mod docker;
+mod firewall;
 mod flocker;
 mod images;
 mod nodes;

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use super::firewall;
 use crate::{interrupt, machine, say, shell};
 
 /// The control group of all containers of a Docker of ours: what is in there is ours, whoever started it.
@@ -80,6 +81,8 @@ impl Docker {
             .stdin(Stdio::null())
             .stdout(file.try_clone().context("could not share dockerd's log")?)
             .stderr(file);
+        // A Docker of the system looks after its own bridges; ours is told to leave the machine's rules alone.
+        firewall::open()?;
         say::line(&format!("starting a Docker of our own, its log is {}", log.display()));
         let child = dockerd.spawn().context("could not start dockerd")?;
         let mut docker = Self { socket, own: Some(child) };

@@ -19,6 +19,7 @@ use rustix::{
 
 use super::{
     docker::{Docker, control_group},
+    firewall,
     nodes::{ADDRESSES, NAMES},
 };
 use crate::shell;
@@ -55,6 +56,7 @@ pub(super) fn sweep(work: &Path) -> Result<Vec<String>> {
     mounts(work, &mut found)?;
     loop_devices(work, &mut found)?;
     bridges(&mut found)?;
+    firewall::close(&mut found)?;
     control_groups(work);
     if work.exists() {
         // A file system that is still mounted here would lose its files with the folder.
