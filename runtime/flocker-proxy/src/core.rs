@@ -60,11 +60,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Core {
     pub(crate) fn new(node: NodeName, addresses: BTreeSet<IpAddr>, limits: Limits) -> Self {
         let files_max = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let connections = limits.connections_within(files_max.unwrap_or(u64::MAX));
+        let limits = limits.within(files_max.unwrap_or(u64::MAX));
         Self {
             node,
-            connections: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
-            limits: Limits { connections, ..limits },
+            connections: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
+            limits,
             mesh: MeshCounters::default(),
             troubles: Troubles::default(),
             addresses: Mutex::new(addresses),

@@ -82,12 +82,20 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How many connections may be open at once where the process may open `files_max` files. A connection takes two:
-    /// one towards the client, one towards the app.
+    /// The same where the process may open `files_max` files. A connection takes two: one towards the client, one towards
+    /// the app. What is held gets half of them in all, and a quarter per service: a parked service whose clients reconnect
+    /// in a storm must leave room for services that are not parked. Strangers on the mesh port get a quarter as well.
     #[must_use]
-    pub fn connections_within(&self, files_max: u64) -> usize {
+    pub fn within(self, files_max: u64) -> Self {
         let ours = usize::try_from(files_max / 4 * 3 / 2).unwrap_or(usize::MAX);
-        self.connections.min(ours).max(1)
+        let connections = self.connections.min(ours).max(1);
+        Self {
+            connections,
+            held_total: self.held_total.min(connections.div_ceil(2)),
+            held_per_service: self.held_per_service.min(connections.div_ceil(4)),
+            half_open: self.half_open.min(connections.div_ceil(4)),
+            ..self
+        }
     }
 }
 
@@ -96,11 +104,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_waits_never_takes_all_the_room() {
+        let limits = Limits::default().within(1024);
+
+        assert_eq!((limits.held_total, limits.held_per_service, limits.half_open), (192, 96, 96));
+    }
+
+    #[test]
     fn a_small_limit_of_open_files_leaves_room_for_the_rest_of_the_process() {
         let limits = Limits::default();
 
-        assert_eq!(limits.connections_within(1024), 384);
-        assert_eq!(limits.connections_within(u64::MAX), limits.connections);
-        assert_eq!(limits.connections_within(0), 1, "one, or the proxy would never answer at all");
+        assert_eq!(limits.clone().within(1024).connections, 384);
+        assert_eq!(limits.clone().within(u64::MAX), limits);
+        assert_eq!(limits.within(0).connections, 1, "one, or the proxy would never answer at all");
     }
 }

@@ -3,10 +3,11 @@
 use std::{
     future::Future,
     io,
+    pin::pin,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use tokio::{net::TcpStream, select, time::sleep, try_join};
+use tokio::{io::Interest, net::TcpStream, select, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -97,10 +98,10 @@ impl<'a> Relay<'a> {
             }
         };
         let copied = async {
-            match try_join!(self.upward(), self.downward()) {
+            match self.both().await {
                 Err(error) => End::Broken(error),
-                Ok(_) if self.quiescing.is_cancelled() => End::Quiesced,
-                Ok(_) => End::Finished,
+                Ok(()) if self.quiescing.is_cancelled() => End::Quiesced,
+                Ok(()) => End::Finished,
             }
         };
         // `stopped` first: bytes that came together with the news must not be relayed any more.
@@ -108,6 +109,30 @@ impl<'a> Relay<'a> {
             biased;
             end = stopped => end,
             end = copied => end,
+        }
+    }
+
+    /// Both directions. From a side that said its last nothing more is read, so its death has to be asked for: otherwise
+    /// what is left of the connection would stay until the other side speaks, which may be never.
+    async fn both(&self) -> io::Result<()> {
+        let (mut upward, mut downward) = (pin!(self.upward()), pin!(self.downward()));
+        select! {
+            up = &mut upward => {
+                up?;
+                select! {
+                    down = downward => down,
+                    dead = died(self.client) => Err(dead),
+                }
+            }
+            down = &mut downward => {
+                down?;
+                // The client has all that it will ever get, and the kernel brings it the rest: whatever becomes of the
+                // app now must not end that with a reset.
+                select! {
+                    _ = upward => Ok(()),
+                    _ = died(self.backend) => Ok(()),
+                }
+            }
         }
     }
 
@@ -178,6 +203,14 @@ impl<'a> Relay<'a> {
             tokio::task::coop::consume_budget().await;
         }
         Ok(Pause::Dry)
+    }
+}
+
+/// Returns when the peer is known to be gone, by a reset or by its silence.
+async fn died(stream: &TcpStream) -> io::Error {
+    match stream.ready(Interest::ERROR).await.and_then(|_| stream.take_error()) {
+        Ok(error) => error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()),
+        Err(error) => error,
     }
 }
 

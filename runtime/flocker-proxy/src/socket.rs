@@ -13,8 +13,6 @@ use tokio::{
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
-/// And one with bytes on their way after as long: keepalive does not run then, and TCP alone would try for 15 minutes.
-const UNACKNOWLEDGED_MAX_MS: u32 = 30_000;
 
 /// Opens a port. The address may still have connections of an earlier run, hence the reuse of it.
 pub(crate) fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
@@ -47,7 +45,8 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
     sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
     sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
-    sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED_MAX_MS)?;
+    // No `TCP_USER_TIMEOUT`, which would find a peer that died with bytes on their way sooner than TCP's 15 minutes: it
+    // also ends connections to peers that live and do not read for so long, such as `psql` that shows a page.
     Ok(())
 }
 
@@ -80,5 +79,21 @@ pub(crate) async fn part(stream: TcpStream, linger_max: Duration) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_is_not_taken_for_dead() {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let address = listener.local_addr().unwrap();
+
+        let stream = connect(address, Duration::from_secs(10)).await.unwrap();
+
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 0);
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
     }
 }

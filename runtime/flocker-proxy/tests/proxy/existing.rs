@@ -6,7 +6,7 @@ use flocker_model::{Epoch, Revision, Route};
 use flocker_proxy::Limits;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 use crate::support::{App, Client, Cluster, Ended, active, eventually, parked, redis, soon};
@@ -110,6 +110,55 @@ async fn the_tail_of_a_long_answer_is_not_lost_to_a_reset() {
     let mut answer = Vec::new();
     soon("the whole answer", client.read_to_end(&mut answer)).await.unwrap();
     assert_eq!(answer.len(), LENGTH);
+}
+
+/// Given a client that has sent all, waits for an app that says nothing, and dies.
+#[tokio::test]
+async fn a_client_that_dies_after_its_last_word_is_let_go() {
+    let (cluster, listener) = with_own_app().await;
+    let mut client = TcpStream::connect(cluster.address("a")).await.unwrap();
+    client.write_all(b"a question").await.unwrap();
+    client.shutdown().await.unwrap();
+    let (mut app, _) = listener.accept().await.unwrap();
+    soon("the question", app.read_to_end(&mut Vec::new())).await.unwrap();
+
+    client.set_zero_linger().unwrap();
+    drop(client);
+
+    eventually("nothing is left of it", || cluster.stats("a").active == 0).await;
+    let end = soon("the app hears of it", app.read(&mut [0; 1])).await;
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+}
+
+/// Given an app that closed a connection of which the client knows nothing yet, and that reads slowly.
+#[tokio::test]
+async fn an_app_that_dies_after_its_last_word_is_let_go_and_its_answer_arrives() {
+    const LENGTH: usize = 512 << 10;
+    let (cluster, listener) = with_own_app().await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(8 << 10).unwrap();
+    let mut client = socket.connect(cluster.address("a")).await.unwrap();
+    let (mut app, _) = listener.accept().await.unwrap();
+    soon("the answer is written", app.write_all(&vec![b'x'; LENGTH])).await.unwrap();
+    app.shutdown().await.unwrap();
+    eventually("the answer is relayed", || cluster.stats("a").bytes_out == LENGTH as u64).await;
+
+    app.set_zero_linger().unwrap();
+    drop(app);
+
+    eventually("nothing is left of it", || cluster.stats("a").active == 0).await;
+    let mut answer = Vec::new();
+    soon("the whole answer", client.read_to_end(&mut answer)).await.unwrap();
+    assert_eq!(answer.len(), LENGTH);
+}
+
+/// A node whose app is the test itself.
+async fn with_own_app() -> (Cluster, TcpListener) {
+    let mut cluster = Cluster::of(&["a"]).await;
+    let listener = TcpListener::bind((cluster.nodes["a"].ip, 0)).await.unwrap();
+    cluster.proxy("a").serve(&redis(), Epoch(1), listener.local_addr().unwrap());
+    cluster.route(active("a", 1)).await;
+    (cluster, listener)
 }
 
 /// Given a connection on which neither side has said anything.
