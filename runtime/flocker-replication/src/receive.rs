@@ -33,6 +33,9 @@ pub struct ReceivingConfig {
     pub node: NodeName,
     /// The other side is gone when it was silent for so long. Both sides give three signs of life in this time.
     pub idle: Duration,
+    /// How long a connection may take to say what it wants. A sender says so at once; whoever does not would keep a place
+    /// from one that would.
+    pub greeting: Duration,
     /// Streams at once. Each needs about a megabyte of memory and its share of the disk; senders wait and try again.
     pub streams_max: usize,
     /// Connections at once, those included that have said nothing yet. Beyond it the kernel's queue holds them.
@@ -43,7 +46,13 @@ impl ReceivingConfig {
     /// What fits most nodes.
     #[must_use]
     pub fn new(node: NodeName) -> Self {
-        Self { node, idle: Duration::from_secs(30), streams_max: 16, connections_max: 64 }
+        Self {
+            node,
+            idle: Duration::from_secs(30),
+            greeting: Duration::from_secs(5),
+            streams_max: 16,
+            connections_max: 64,
+        }
     }
 }
 
@@ -171,7 +180,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<'_, R, W> {
         reason = "whatever else may come, now or in later versions, is not due here"
     )]
     async fn first(&mut self) -> Result<Header, LinkError> {
-        match self.incoming.next().await? {
+        let limit = self.receiving.config.greeting;
+        match timeout(limit, self.incoming.next()).await.map_err(|_| LinkError::Idle(limit))?? {
             Message::Header(header) => Ok(header),
             other => Err(LinkError::Unexpected { expected: "header", found: other.name() }),
         }

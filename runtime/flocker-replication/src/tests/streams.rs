@@ -411,6 +411,28 @@ async fn garbage_ends_its_own_connection_only() {
     send(&sender(&source), &job(None, &one, target.address)).await.unwrap();
 }
 
+/// Given as many connections as there may be, which speak our language and never finish a sentence.
+#[tokio::test]
+async fn those_who_do_not_say_what_they_want_lose_their_place() {
+    let node = NodeName::new("n2").unwrap();
+    let config = ReceivingConfig {
+        connections_max: 2,
+        greeting: Duration::from_millis(100),
+        ..ReceivingConfig::new(node)
+    };
+    let target = receiver_with(Knobs::default(), config).await;
+    let mut strangers = Vec::new();
+    for _ in 0..2 {
+        let mut stranger = TcpStream::connect(target.address).await.unwrap();
+        stranger.write_all(b"flock").await.unwrap();
+        strangers.push(stranger);
+    }
+    let source = Arc::new(Fake::default());
+    let one = source.add("one", &content(1000));
+
+    send(&sender(&source), &job(None, &one, target.address)).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_service_that_is_none_of_ours_is_recognised() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
