@@ -42,13 +42,7 @@ pub(crate) fn read(root: &Node, name: Option<&AppName>, problems: &mut Problems)
             Default::default()
         }
     };
-    for (key, field) in fields.rest().into_iter().filter(|(key, _)| !key.starts_with("x-")) {
-        let problem = field.problem(format!("`{key}` is not supported"));
-        problems.push(match hints::top(key) {
-            Some(hint) => problem.hint(hint),
-            None => problem,
-        });
-    }
+    fields.refuse_rest(problems, hints::top);
     Some(App { name: name?, containers, volumes, services, placement })
 }
 

@@ -1,7 +1,7 @@
 //! Compose files: what is supported becomes a [`flocker_model::App`], everything else is refused by name and line.
 //!
 //! Nothing is ignored silently: a key that is not understood is a [`Problem`], and all problems of a file are reported
-//! at once. Only top-level `x-*` keys (but `x-flocker`, which is ours) and the obsolete `version` are passed over.
+//! at once. Only `x-*` keys (but `x-flocker`, which is ours) and the obsolete `version` are passed over.
 //!
 //! The way of a file: the CLI calls [`interpolate`] where the operator's variables are, and sends and stores the result;
 //! [`parse`] reads it on any node and always gets the same app out of it.

@@ -121,13 +121,14 @@ impl<'a> Fields<'a> {
         self.fields
     }
 
-    /// Whatever nobody took is refused by name.
+    /// Whatever nobody took is refused by name, but for extensions, which Compose allows everywhere.
     pub(crate) fn refuse_rest(
         self,
         problems: &mut Problems,
         hint: impl Fn(&str) -> Option<&'static str>,
     ) {
-        for (key, field) in self.fields {
+        let is_extension = |key: &str| key.starts_with("x-") && key != "x-flocker";
+        for (key, field) in self.fields.into_iter().filter(|(key, _)| !is_extension(key)) {
             let problem = field.problem(format!("`{key}` is not supported"));
             problems.push(match hint(key) {
                 Some(hint) => problem.hint(hint),

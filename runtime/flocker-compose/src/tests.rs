@@ -240,6 +240,13 @@ fn what_is_not_yaml_is_refused() {
         "#]],
         ),
         (
+            "x-a: &a {}\nservices:\n  a:\n    <<: *a\n    <<: *a\n    image: i",
+            expect![[r#"
+            compose.yaml:5: `<<` is given twice
+            hint: merge several with `<<: [*a, *b]`
+        "#]],
+        ),
+        (
             "services: {}\n---\nservices: {}",
             expect![[r#"
             compose.yaml:3: a second document in the same file
@@ -375,6 +382,22 @@ fn ports_that_cannot_be_published_are_refused() {
             compose.yaml:3: services.b.ports[0]: port 80 is published already, by `a`
             compose.yaml:4: services.a-81.ports[0]: the service `a-81` exists already, of container `a`
             hint: give one of the containers another name
+        "#]],
+    );
+}
+
+#[test]
+fn texts_that_compose_would_change_must_be_quoted() {
+    check_container(
+        "environment:\n  UMASK: 0022\n  VERSION: 1.10\n  QUOTED: \"0022\"\n  PORT: 8080\nlabels: { since: 2026-11-22 }\n\
+         x-of-mine: { any: thing }",
+        expect![[r#"
+            compose.yaml:5: services.web.environment.UMASK: without quotes, Compose takes `0022` for a number, a truth value or a date, and passes on another text
+            hint: write `"0022"`
+            compose.yaml:6: services.web.environment.VERSION: without quotes, Compose takes `1.10` for a number, a truth value or a date, and passes on another text
+            hint: write `"1.10"`
+            compose.yaml:9: services.web.labels.since: without quotes, Compose takes `2026-11-22` for a number, a truth value or a date, and passes on another text
+            hint: write `"2026-11-22"`
         "#]],
     );
 }

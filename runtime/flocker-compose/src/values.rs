@@ -80,7 +80,7 @@ pub(crate) fn truth(text: &str) -> Result<bool, String> {
     }
 }
 
-/// A path in a container: absolute, without `..`, and not the root itself.
+/// A path in a container: absolute and without `..`.
 pub(crate) fn absolute_path(text: &str) -> Result<PathBuf, String> {
     let path = Path::new(text);
     if !text.starts_with('/') {
@@ -115,6 +115,13 @@ pub(crate) fn key_values(
             bare(&item, key)
         } else {
             match item.text(problems) {
+                Some(value) if item.node.plain && is_rewritten(&value) => {
+                    problems.push(
+                        item.problem(format!("without quotes, Compose takes `{value}` for a number, a truth value or a date, and passes on another text"))
+                            .hint(format!("write `\"{value}\"`")),
+                    );
+                    continue;
+                }
                 Some(value) => Ok(value),
                 None => continue,
             }
@@ -122,6 +129,57 @@ pub(crate) fn key_values(
         insert(&item, key, value, &mut out, problems);
     }
     out
+}
+
+/// Whether a text without quotes is something to YAML of which Compose makes another text: `0755` becomes `493`, `1.10`
+/// becomes `1.1`, `TRUE` becomes `true`.
+fn is_rewritten(text: &str) -> bool {
+    if matches!(text, "True" | "TRUE" | "False" | "FALSE") {
+        return true;
+    }
+    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
+        return false;
+    }
+    let bare = text.replace('_', "").to_ascii_lowercase();
+    let (sign, digits) = match bare.strip_prefix(['+', '-']) {
+        Some(digits) => (&bare[..1], digits),
+        None => ("", bare.as_str()),
+    };
+    let is_based = |prefix, radix| {
+        let digits = digits.strip_prefix(prefix);
+        digits.is_some_and(|digits| u64::from_str_radix(digits, radix).is_ok())
+    };
+    if is_based("0x", 16) || is_based("0o", 8) || is_based("0b", 2) || is_date(&bare) {
+        return true;
+    }
+    if matches!(digits, ".inf" | ".nan") {
+        return true;
+    }
+    if digits.parse::<u64>().is_ok() {
+        let is_canonical = digits == "0" && sign.is_empty() || !digits.starts_with('0');
+        return sign == "+" || !is_canonical || bare != text;
+    }
+    match digits.parse::<f64>() {
+        // `infinity` and `nan` are text to YAML.
+        Ok(number) if digits.contains(|c: char| c.is_ascii_digit()) => {
+            let as_printed = format!("{sign}{number}");
+            sign == "+" || as_printed != text || number != 0.0 && !(1e-4..1e21).contains(&number)
+        }
+        Ok(_) | Err(_) => false,
+    }
+}
+
+/// `2026-11-22`, also with a time behind it.
+fn is_date(text: &str) -> bool {
+    let mut parts = text.splitn(3, '-');
+    let mut is_number = |lengths: std::ops::RangeInclusive<usize>| {
+        parts.next().is_some_and(|part| {
+            let n_digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            let rest = part[n_digits..].chars();
+            lengths.contains(&n_digits) && rest.into_iter().all(|c| "0123456789:.tz+- ".contains(c))
+        })
+    };
+    is_number(4..=4) && is_number(1..=2) && is_number(1..=2)
 }
 
 fn insert(
@@ -179,6 +237,63 @@ mod tests {
         }
         for bad in ["", "0", "-1", "inf", "nan", "1e3", "99999999", "1,5", "."] {
             assert!(cpus(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// What stands on the right is what Compose passes on.
+    #[test]
+    fn texts_that_compose_would_rewrite_are_known() {
+        for (text, rewritten) in [
+            ("0755", "493"),
+            ("0x1F", "31"),
+            ("0o17", "15"),
+            ("0b11", "3"),
+            ("1_000", "1000"),
+            ("+5", "5"),
+            ("-0", "0"),
+            ("1.10", "1.1"),
+            ("1.0", "1"),
+            ("5.", "5"),
+            (".5", "0.5"),
+            ("1e3", "1000"),
+            ("0.00001", "1e-05"),
+            (".inf", "+Inf"),
+            ("TRUE", "true"),
+            ("False", "false"),
+            ("2026-11-22", "2026-11-22 00:00:00 +0000 UTC"),
+            ("2026-1-2T10:20:30Z", "2026-01-02 10:20:30 +0000 UTC"),
+        ] {
+            assert!(is_rewritten(text), "{text} to {rewritten}");
+        }
+        for same in [
+            "",
+            "0",
+            "8080",
+            "-1",
+            "1.5",
+            "-0.25",
+            "true",
+            "false",
+            "yes",
+            "on",
+            "No",
+            "1.2.3",
+            "10.0.0.1",
+            "3s",
+            "0s",
+            "infinity",
+            "nan",
+            "-x",
+            "+",
+            ".",
+            "-",
+            "0x",
+            "08:30",
+            "1-2-3",
+            "2026-11-22-backup",
+            "18446744073709551615",
+        ] {
+            assert!(!is_rewritten(same), "{same}");
         }
     }
 }

@@ -22,6 +22,8 @@ const NODES_MAX: usize = 20_000;
 pub(crate) struct Node {
     pub(crate) line: usize,
     pub(crate) value: Value,
+    /// Whether it is text without quotes, which YAML may call a number.
+    pub(crate) plain: bool,
 }
 
 /// What a node holds. Numbers and truth values stay text: what they mean depends on the key.
@@ -151,6 +153,7 @@ impl<'a> Loader<'a> {
             ));
         }
         let before = self.n_nodes;
+        let plain = matches!(event, Event::Scalar(_, ScalarStyle::Plain, ..));
         let (value, anchor) = match event {
             Event::Alias(anchor) => return self.alias(anchor, line),
             Event::Scalar(text, style, anchor, tag) => {
@@ -182,7 +185,7 @@ impl<'a> Loader<'a> {
                 return Err(Problem::new(line, "", "the YAML ends in the middle"));
             }
         };
-        let node = Node { line, value };
+        let node = Node { line, value, plain };
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), self.n_nodes - before + 1));
         }
@@ -200,7 +203,7 @@ impl<'a> Loader<'a> {
         };
         let (node, size) = (node.clone(), *size);
         self.count(size, line)?;
-        Ok(Node { line, value: node.value })
+        Ok(Node { line, ..node })
     }
 
     fn list(&mut self, depth: usize) -> Result<Value, Problem> {
@@ -215,7 +218,7 @@ impl<'a> Loader<'a> {
 
     fn map(&mut self, depth: usize) -> Result<Value, Problem> {
         let mut entries: Vec<(Key, Node)> = Vec::new();
-        let mut merged: Vec<Node> = Vec::new();
+        let mut merged: Option<Node> = None;
         loop {
             let (event, span) = self.next()?;
             if event == Event::MappingEnd {
@@ -225,7 +228,12 @@ impl<'a> Loader<'a> {
             let (event, span) = self.next()?;
             let value = self.node(event, span, depth + 1, false)?;
             if key.text == "<<" {
-                merged.push(value);
+                if merged.replace(value).is_some() {
+                    let what = "`<<` is given twice";
+                    return Err(
+                        Problem::new(key.line, "", what).hint("merge several with `<<: [*a, *b]`")
+                    );
+                }
             } else if let Some((first, _)) = entries.iter().find(|(k, _)| k.text == key.text) {
                 let what = format!("`{}` is given twice, first on line {}", key.text, first.line);
                 return Err(Problem::new(key.line, "", what));

@@ -23,7 +23,7 @@ impl App {
     /// The memory that all containers together may use; zero where none is limited.
     #[must_use]
     pub fn memory(&self) -> ByteSize {
-        ByteSize(self.containers.iter().filter_map(|c| c.memory).map(|m| m.0).sum())
+        self.containers.iter().filter_map(|c| c.memory).sum()
     }
 
     /// The CPU that all containers together may use; zero where none is limited.
@@ -35,7 +35,7 @@ impl App {
     /// The space that all volumes together may use.
     #[must_use]
     pub fn size(&self) -> ByteSize {
-        ByteSize(self.volumes.iter().map(|v| v.size.0).sum())
+        self.volumes.iter().map(|v| v.size).sum()
     }
 
     /// The container of this name.

@@ -58,12 +58,12 @@ impl FromStr for ByteSize {
         let lower = text.trim().to_ascii_lowercase();
         let split = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
         let (number, unit) = lower.split_at(split);
-        let shift = match unit.trim().trim_end_matches("ib").trim_end_matches('b') {
-            "" => 0,
-            "k" => 10,
-            "m" => 20,
-            "g" => 30,
-            "t" => 40,
+        let shift = match unit.trim() {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 10,
+            "m" | "mb" | "mib" => 20,
+            "g" | "gb" | "gib" => 30,
+            "t" | "tb" | "tib" => 40,
             _ => return Err(refuse()),
         };
         if let Ok(whole) = number.parse::<u64>() {
@@ -81,6 +81,13 @@ impl FromStr for ByteSize {
             reason = "checked just above"
         )]
         Ok(Self(bytes as u64))
+    }
+}
+
+/// What people write may be as large as they like, so more than fits is as much as fits.
+impl std::iter::Sum for ByteSize {
+    fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
+        sizes.fold(Self::default(), |all, size| Self(all.0.saturating_add(size.0)))
     }
 }
 
@@ -118,6 +125,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sizes_that_are_too_large_together_do_not_become_small() {
+        let sizes = ["16777215t", "1g", "2t"].map(|text| text.parse::<ByteSize>().unwrap());
+
+        assert_eq!(sizes.into_iter().sum::<ByteSize>(), ByteSize(u64::MAX));
+    }
+
+    #[test]
     fn sizes_are_read_as_docker_reads_them() {
         for (text, bytes) in [
             ("0", 0),
@@ -131,7 +145,9 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
-        for bad in ["", "m", "-1", "1x", "1e9", "99999999999999999999t", "1..2"] {
+        for bad in
+            ["", "m", "-1", "1x", "1ib", "1gbb", "1kibib", "1e9", "99999999999999999999t", "1..2"]
+        {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
         }
     }
