@@ -94,7 +94,15 @@ pub(crate) fn reason(error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use flocker_ports::{ContainerId, Engine};
+    use futures::TryStreamExt;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{UnixListener, UnixStream},
+    };
+
     use super::*;
+    use crate::{DockerConfig, DockerEngine};
 
     #[tokio::test]
     async fn a_docker_that_is_not_there_is_unreachable() {
@@ -103,5 +111,63 @@ mod tests {
         let refused = connection.docker().await;
 
         assert!(matches!(refused, Err(EngineError::Unreachable { .. })), "got {refused:?}");
+    }
+
+    /// Answers the question for the version, and ends in the middle of every other answer.
+    async fn die_while_answering(mut stream: UnixStream, until: &str) {
+        let mut question = Vec::new();
+        while !question.ends_with(b"\r\n\r\n") {
+            if stream.read_buf(&mut question).await.unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let version = br#"{"ApiVersion":"1.41"}"#;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", version.len());
+        let whole = [head.as_bytes(), version].concat();
+        let answer = if question.starts_with(b"GET /version ") { &whole } else { until.as_bytes() };
+        let _ = stream.write_all(answer).await;
+    }
+
+    /// Given a Docker that ends before, in or after the head of an answer, each verb says that it does not answer.
+    #[tokio::test]
+    async fn a_docker_that_dies_while_it_answers_is_unreachable() {
+        let folder = tempfile::tempdir().unwrap();
+        for until in ["", "HTTP/1.1 200", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[{"] {
+            let socket = folder.path().join(format!("{}.sock", until.len()));
+            let listener = UnixListener::bind(&socket).unwrap();
+            let dying = tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    die_while_answering(stream, until).await;
+                }
+            });
+            let engine = DockerEngine::connect(DockerConfig {
+                socket,
+                node: "n1".parse().unwrap(),
+                state_dir: folder.path().into(),
+                gate: folder.path().join("gate"),
+                subnet: None,
+            });
+            let (id, name) = (ContainerId("c".to_owned()), "c".parse().unwrap());
+            let logs = async {
+                let chunks = engine.logs(&id, &name, false, None).await?;
+                chunks.try_collect::<Vec<_>>().await.map(drop)
+            };
+            for (verb, answer) in [
+                ("list", engine.list().await.map(drop)),
+                ("ensure_image", engine.ensure_image("i").await),
+                ("ensure_network", engine.ensure_network().await.map(drop)),
+                ("start_gated", engine.start_gated(&id).await.map(drop)),
+                ("open_gate", engine.open_gate(&id, &[]).await),
+                ("stop", engine.stop(&id, std::time::Duration::ZERO).await),
+                ("remove", engine.remove(&id).await),
+                ("logs", logs.await),
+            ] {
+                assert!(
+                    matches!(answer, Err(EngineError::Unreachable { .. })),
+                    "{verb} after {until:?}: {answer:?}"
+                );
+            }
+            dying.abort();
+        }
     }
 }

@@ -143,6 +143,7 @@ impl DockerEngine {
     async fn kill(&self, seen: &Seen) -> Result<(), EngineError> {
         let Some(process) = process(seen)? else { return Ok(()) };
         process.signal(Signal::KILL).map_err(|error| stop_failed(&seen.name, &error))?;
+        self.thaw(seen).await;
         if process.ended(KILL).await.map_err(|error| stop_failed(&seen.name, &error))? {
             return Ok(());
         }
@@ -174,7 +175,20 @@ impl DockerEngine {
                 }
             }
         }
+        self.thaw(seen).await;
         process.ended(grace).await.map_err(|error| stop_failed(&seen.name, &error))
+    }
+
+    /// A container that somebody paused sees the signal that it was sent only when it goes on.
+    async fn thaw(&self, seen: &Seen) {
+        if !seen.paused {
+            return;
+        }
+        let Ok(docker) = self.connection.docker().await else { return };
+        // Somebody may have let it go on by now. If it does not, its end is waited for in vain, and that is reported.
+        if let Err(error) = docker.unpause_container(&seen.container.id.0).await {
+            tracing::debug!(container = seen.name, %error, "could not let a paused container go on");
+        }
     }
 
     /// Everything that must be true before volumes are carried into a container.

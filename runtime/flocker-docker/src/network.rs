@@ -63,7 +63,11 @@ impl DockerEngine {
         }
     }
 
-    async fn find_network(&self) -> Result<Option<IpAddr>, EngineError> {
+    /// The node's own address on its network; `None` when there is no network yet.
+    ///
+    /// # Errors
+    /// As [`DockerEngine::ensure_network`].
+    pub async fn find_network(&self) -> Result<Option<IpAddr>, EngineError> {
         let name = labels::network(&self.config.node);
         let docker = self.connection.docker().await?;
         let network = match docker.inspect_network(&name, None).await {

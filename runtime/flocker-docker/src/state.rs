@@ -24,8 +24,11 @@ use crate::{
     labels::{self, Identity},
 };
 
-/// How long Docker may take to notice that a process has ended.
+/// How long Docker may take to notice that a process has ended. Past that its own helper hangs, and it may never notice.
 const NOTICE: Duration = Duration::from_secs(10);
+
+/// What a process ended with of which Docker never said it: not 0, for nobody may take its work for done.
+const STATUS_UNKNOWN: i64 = 255;
 
 /// Time between two questions while it has not.
 const LOOK: Duration = Duration::from_millis(3);
@@ -38,6 +41,8 @@ pub(crate) struct Seen {
     pub(crate) name: String,
     /// Its first process, while it is started.
     pub(crate) pid: i32,
+    /// Whether somebody froze it: its processes are there, and do nothing.
+    pub(crate) paused: bool,
     /// Tells one start from the next.
     pub(crate) started: String,
     /// What its image wants to be stopped with.
@@ -63,12 +68,8 @@ impl DockerEngine {
                         .error(format!("look at container `{}`", id.0), error));
                 }
             };
-            if let Some(seen) = self.read(id, answer)? {
+            if let Some(seen) = self.read(id, answer, Instant::now() >= deadline)? {
                 return Ok(Some(seen));
-            }
-            if Instant::now() >= deadline {
-                let action = format!("noticing the end of container `{}`", id.0);
-                return Err(EngineError::Timeout { action, limit: NOTICE });
             }
             sleep(LOOK).await;
         }
@@ -101,11 +102,13 @@ impl DockerEngine {
         Identity::read(labels?, &self.config.node)
     }
 
-    /// `None` while Docker has not noticed yet that the container ended.
+    /// `None` while Docker has not noticed yet that the container ended, unless that is `overdue`: one container that
+    /// hangs must not hide how all the others stand.
     fn read(
         &self,
         id: &ContainerId,
         answer: ContainerInspectResponse,
+        overdue: bool,
     ) -> Result<Option<Seen>, EngineError> {
         let config = answer.config.unwrap_or_default();
         let Some(identity) = self.identity(config.labels.as_ref()) else {
@@ -115,7 +118,11 @@ impl DockerEngine {
         let name = answer.name.unwrap_or_default().trim_start_matches('/').to_owned();
         let pid = docker.pid.and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
         let started = docker.started_at.clone().unwrap_or_default();
-        let Some(state) = self.state(&name, pid, &started, &docker)? else { return Ok(None) };
+        let state = match self.state(&name, pid, &started, &docker)? {
+            Some(state) => state,
+            None if overdue => exited(&docker, STATUS_UNKNOWN),
+            None => return Ok(None),
+        };
         let networks =
             answer.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let endpoint = networks.get(&labels::network(&self.config.node));
@@ -133,6 +140,7 @@ impl DockerEngine {
             },
             name,
             pid,
+            paused: docker.paused.unwrap_or_default(),
             started,
             stop_signal: config.stop_signal.unwrap_or_default(),
             folder: config.entrypoint.and_then(|line| line.get(1).cloned()),
@@ -149,11 +157,9 @@ impl DockerEngine {
     ) -> Result<Option<ContainerState>, EngineError> {
         match docker.status.unwrap_or(Status::EMPTY) {
             Status::EMPTY | Status::CREATED => Ok(Some(ContainerState::Created)),
-            Status::EXITED | Status::DEAD | Status::REMOVING => Ok(Some(ContainerState::Exited {
-                status: docker.exit_code.unwrap_or_default(),
-                at: timestamp(docker.finished_at.as_deref().unwrap_or_default()),
-                out_of_memory: docker.oom_killed.unwrap_or_default(),
-            })),
+            Status::EXITED | Status::DEAD | Status::REMOVING => {
+                Ok(Some(exited(docker, docker.exit_code.unwrap_or_default())))
+            }
             Status::RUNNING | Status::PAUSED | Status::RESTARTING | Status::STOPPING => {
                 let standing = self.gates.standing(name, pid, started);
                 let standing = standing.map_err(|error| EngineError::Failed {
@@ -167,6 +173,14 @@ impl DockerEngine {
                 })
             }
         }
+    }
+}
+
+fn exited(docker: &DockerState, status: i64) -> ContainerState {
+    ContainerState::Exited {
+        status,
+        at: timestamp(docker.finished_at.as_deref().unwrap_or_default()),
+        out_of_memory: docker.oom_killed.unwrap_or_default(),
     }
 }
 

@@ -8,6 +8,7 @@ use bollard::query_parameters::{
 use flocker_gate::{Order, Proof, STATUS_REFUSED};
 use flocker_ports::{ContainerState, Engine, EngineError};
 use futures::TryStreamExt;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bench::{Bench, PATIENCE, POLITE, plan, until};
 
@@ -135,6 +136,51 @@ async fn a_missing_command_is_named_also_in_an_empty_image() {
 
     let Err(EngineError::GateRefused { reason, .. }) = refused else { panic!("got {refused:?}") };
     assert!(reason.starts_with("could not execute `no-such-program`"), "got {reason}");
+}
+
+/// Given a container whose end Docker cannot notice, since its helper hangs, all others are still seen.
+#[tokio::test]
+async fn one_container_that_hangs_hides_no_other() {
+    let bench = Bench::new().await;
+    let client = bench.docker.client().await.unwrap();
+    let other = bench.running(&plan("other", POLITE, &[]), &[]).await;
+    let main = bench.running(&plan("main", POLITE, &[]), &[]).await;
+    let state = client.inspect_container(&main.id.0, None).await.unwrap().state.unwrap();
+    let app = Pid::from_raw(i32::try_from(state.pid.unwrap()).unwrap()).unwrap();
+    let status = fs::read_to_string(format!("/proc/{app}/status")).unwrap();
+    let helper = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    let helper = Pid::from_raw(helper.trim().parse().unwrap()).unwrap();
+
+    kill_process(helper, Signal::STOP).unwrap();
+    kill_process(app, Signal::KILL).unwrap();
+    until(async || fs::metadata(format!("/proc/{app}/exe")).is_err()).await;
+    let listed = bench.engine.list().await;
+    kill_process(helper, Signal::CONT).unwrap();
+
+    let state =
+        |id| listed.as_ref().unwrap().iter().find(|one| one.id == id).unwrap().state.clone();
+    let (other, unknown) = (state(other.id), state(main.id.clone()));
+    assert!(matches!(other, ContainerState::Running { .. }), "got {other:?}");
+    assert!(matches!(unknown, ContainerState::Exited { status: 255, .. }), "got {unknown:?}");
+    until(async || bench.exited(&main.id).await == 137).await;
+}
+
+/// Given an app that somebody paused, it still gets to end in order.
+#[tokio::test]
+async fn a_paused_app_is_asked_to_end_as_well() {
+    let bench = Bench::new().await;
+    let client = bench.docker.client().await.unwrap();
+    for (grace, status) in [(PATIENCE, 0), (Duration::ZERO, 137)] {
+        let main = bench.running(&plan("main", POLITE, &[]), &[]).await;
+        client.pause_container(&main.id.0).await.unwrap();
+
+        let begun = std::time::Instant::now();
+        bench.engine.stop(&main.id, grace).await.unwrap();
+
+        assert!(begun.elapsed() < PATIENCE / 2, "it took {:?}", begun.elapsed());
+        assert_eq!(bench.exited(&main.id).await, status);
+        bench.engine.remove(&main.id).await.unwrap();
+    }
 }
 
 /// Given an app that ends at once with a status that the gate uses too, its end is its own.
