@@ -26,6 +26,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct BtrfsBackend {
     node: Arc<Node>,
+    /// Volumes that could not be put in order when the pool was opened.
     troubles: Vec<String>,
 }
 
@@ -51,21 +52,28 @@ impl BtrfsBackend {
     ///
     /// # Errors
     /// [`OpenError`] when the machine cannot do it, the pool is in use, or is not a btrfs. A single damaged volume is no
-    /// error: it is in [`BtrfsBackend::troubles`], and only it refuses to work.
+    /// error: it is in [`Backend::troubles`], and only it refuses to work.
     pub async fn open(config: PoolConfig) -> Result<Self, OpenError> {
         let pool = Pool::open(&config).await?;
         let node = Node { pool, volumes: Mutex::default(), steps: Steps::default() };
-        let troubles = node.repair().await.map_err(OpenError::Contents)?;
-        for trouble in &troubles {
+        let troubles = match node.repair().await {
+            Ok(troubles) => troubles,
+            Err(error) => {
+                node.pool.undo_open().await;
+                return Err(OpenError::Contents(error));
+            }
+        };
+        for trouble in troubles.iter().chain(&node.kept()) {
             tracing::error!("{trouble}");
         }
         Ok(Self { node: Arc::new(node), troubles })
     }
 
-    /// Volumes that could not be put in order when the pool was opened, and data that was put aside: one line each.
-    #[must_use]
-    pub fn troubles(&self) -> &[String] {
-        &self.troubles
+    /// Takes back what opening did to the machine: a pool that was mounted by it is unmounted. One that an earlier
+    /// program left mounted stays so, for containers may use it.
+    pub async fn undo_open(&self) {
+        self.node.stop_receiving().await;
+        self.node.pool.undo_open().await;
     }
 
     /// Unmounts a file-backed pool. Containers that still have a volume mounted keep it, and the loop device with it.
@@ -131,7 +139,7 @@ impl Node {
         }
     }
 
-    fn capacity(&self) -> Result<Capacity, BackendError> {
+    pub(crate) fn capacity(&self) -> Result<Capacity, BackendError> {
         let root = self.layout().root();
         let statvfs = rustix::fs::statvfs(root).map_err(|error| {
             self.btrfs().io("could not read the pool's free space", root, &error.into())
@@ -176,6 +184,12 @@ impl Steps {
 
 #[async_trait]
 impl Backend for BtrfsBackend {
+    fn troubles(&self) -> Vec<String> {
+        let mut troubles = self.troubles.clone();
+        troubles.extend(self.node.kept());
+        troubles
+    }
+
     fn describe(&self) -> Description {
         let features = ["snapshot", "incremental-send", "resume", "quota"];
         Description {

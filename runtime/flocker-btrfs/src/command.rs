@@ -97,21 +97,28 @@ impl Btrfs {
         Err(self.explain(action, &output.stderr, &output.status.to_string()))
     }
 
+    /// Whether there is something at `path`. What cannot be looked at is an error: taken for nothing, it could be
+    /// replaced by something else.
+    pub(crate) fn is_there(&self, path: &Path) -> Result<bool, BackendError> {
+        path.try_exists().map_err(|error| self.io("could not look for a subvolume", path, &error))
+    }
+
     /// What a failed `btrfs` meant, from what it printed.
     pub(crate) fn explain(&self, action: &str, stderr: &[u8], status: &str) -> BackendError {
         let text = tail(stderr);
         if text.contains("No space left on device") || text.contains("Disk quota exceeded") {
             return BackendError::PoolFull { pool: self.pool.clone() };
         }
+        let hint = if text.contains("Read-only file system") { READ_ONLY } else { "" };
         BackendError::Failed {
             action: action.to_owned(),
-            reason: format!("`btrfs` ended with {status}: {text}"),
+            reason: format!("`btrfs` ended with {status}: {text}{hint}"),
         }
     }
 
     /// What a failed system call meant.
     pub(crate) fn io(&self, action: &str, path: &Path, error: &io::Error) -> BackendError {
-        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        if is_full(error) {
             return BackendError::PoolFull { pool: self.pool.clone() };
         }
         io_failure(action, path, error)
@@ -122,9 +129,23 @@ impl Btrfs {
 pub(crate) fn io_failure(action: &str, path: &Path, error: &io::Error) -> BackendError {
     BackendError::Failed {
         action: action.to_owned(),
-        reason: format!("`{}`: {error}", path.display()),
+        reason: format!("`{}`: {error}{}", path.display(), hint(error)),
     }
 }
+
+/// Whether there was no room, of the pool's or of a quota's.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// What to do about a failed system call; nothing where the error says it all.
+fn hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::ReadOnlyFilesystem { READ_ONLY } else { "" }
+}
+
+/// The kernel makes a btrfs read-only when its disk failed it; only a new mount makes it writable again.
+const READ_ONLY: &str = "\nhint: the pool is mounted read-only; `dmesg` says whether its disk failed, and a pool that is \
+                         sound is writable again once it was unmounted and `flocker-runtime` started anew";
 
 /// The last lines of what a program printed, as one line.
 pub(crate) fn tail(stderr: &[u8]) -> String {

@@ -63,6 +63,11 @@ impl Layout {
         self.root.join("meta")
     }
 
+    /// Space that is set aside for the sidecars.
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.meta().join("reserve")
+    }
+
     pub(crate) fn sidecar(&self, volume: &VolumeId) -> PathBuf {
         self.meta().join(format!("{volume}.json"))
     }

@@ -13,6 +13,7 @@
 //! groups/                     snapshots of several volumes on their way to `snapshots/`
 //! kept/VOLUME@EPOCH…          live data that no snapshot holds, put aside when another copy became the owner's
 //! meta/VOLUME.json            the sidecar: role, epoch, size
+//! meta/reserve                space for the next sidecars, so that a full pool can still be emptied
 //! ```
 //!
 //! # Why a crash leaves nothing half-made

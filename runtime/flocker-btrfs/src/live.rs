@@ -2,6 +2,7 @@
 
 mod crash;
 mod pools;
+mod room;
 mod speed;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 
 use flocker_model::{ByteSize, Epoch, OperationId, SnapshotTag, VolumeId};
 use flocker_ports::{
-    Op,
+    Backend, Op,
     contract::backend::{Pair, RealFiles},
 };
 
@@ -105,6 +106,15 @@ fn unmount(folder: &Path) {
             return;
         }
         std::thread::yield_now();
+    }
+}
+
+/// Makes a volume as soon as the kernel has cleaned up behind a subvolume that was removed.
+async fn create_soon(backend: &BtrfsBackend, name: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = backend.create(&op(ONE), &volume(name), SIZE, None).await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::task::yield_now().await;
     }
 }
 

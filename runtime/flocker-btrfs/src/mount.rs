@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flocker_ports::Change;
+
 use crate::command::{command, find, output, tail};
 
 /// Why a pool's file could not be mounted or unmounted.
@@ -29,12 +31,12 @@ pub enum MountError {
 }
 
 /// Makes `folder` show the btrfs in `file`. One that shows it already, since an earlier program was killed, is left so.
-pub(crate) async fn mount_file(file: &Path, folder: &Path) -> Result<(), MountError> {
+pub(crate) async fn mount_file(file: &Path, folder: &Path) -> Result<Change, MountError> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(MountError::Unknown)?;
     if let Some(source) = source_at(&mounts, folder) {
         // A device that shows our file is ours, whoever attached it.
         if loop_devices_of(file).iter().any(|device| Path::new(&source) == device) {
-            return Ok(());
+            return Ok(Change::None);
         }
         return Err(MountError::Occupied { folder: folder.to_owned(), source_found: source });
     }
@@ -53,8 +55,15 @@ pub(crate) async fn mount_file(file: &Path, folder: &Path) -> Result<(), MountEr
         source.as_ref(),
         folder.as_ref(),
     ];
-    run("mount", &args, "mount", file, "\nhint: `dmesg` says more; a damaged pool is left as it is")
-        .await
+    run(
+        "mount",
+        &args,
+        "mount",
+        file,
+        "\nhint: `dmesg` says more; a damaged pool is left as it is",
+    )
+    .await?;
+    Ok(Change::Made)
 }
 
 /// Takes the mount away; the loop device goes with its last mount.

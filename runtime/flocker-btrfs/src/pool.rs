@@ -4,11 +4,12 @@ use std::{
     ffi::OsStr,
     fs::{self, File, TryLockError},
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use flocker_model::ByteSize;
-use flocker_ports::BackendError;
+use flocker_ports::{BackendError, Change};
 
 use crate::{
     command::{Btrfs, command, find, output, tail},
@@ -63,18 +64,23 @@ pub enum OpenError {
         "`{path}` is not on a btrfs\nhint: name a folder on one, or leave the pool out to use a file of its own"
     )]
     NotBtrfs { path: PathBuf },
+    /// Someone made a plain folder of the name that our subvolume would have.
+    #[error(
+        "`{path}` is a plain folder, and no subvolume of ours\nhint: move it away, or name another folder for the pool"
+    )]
+    NotOurs { path: PathBuf },
     /// Another program has it.
     #[error(
         "pool `{path}` is in use by another program\nhint: is another `flocker-runtime` running with this pool?"
     )]
     InUse { path: PathBuf },
     /// The size that was asked for cannot work.
-    #[error("a pool of {size} is too small\nhint: give it at least {min}", min = PoolConfig::SIZE_MIN)]
+    #[error("a pool of {size} is too small\nhint: give it at least {min} with `--pool-size`", min = PoolConfig::SIZE_MIN)]
     TooSmall { size: ByteSize },
     /// The disk under the file is nearly full.
     #[error(
         "the disk that holds `{path}` has only {free} left\nhint: free space there, or put the pool on another disk \
-         with `--pool-path`"
+         with `--pool file:PATH`"
     )]
     DiskFull { path: PathBuf, free: ByteSize },
     /// The mount failed.
@@ -102,21 +108,40 @@ pub(crate) struct Pool {
     pub(crate) layout: Layout,
     pub(crate) btrfs: Btrfs,
     /// The number of the subvolume that is the pool's root.
-    root_id: u64,
+    pub(crate) root_id: u64,
     /// Where it is mounted, where that is our doing: then the whole filesystem is ours.
-    pub(crate) mounted: Option<PathBuf>,
+    pub(crate) mounted: Option<Mounted>,
     /// Held as long as the pool is open; the kernel lets go of it when the program ends, however it ends.
     _lock: File,
+}
+
+/// Where a pool in a file is mounted.
+#[derive(Debug, Clone)]
+pub(crate) struct Mounted {
+    folder: PathBuf,
+    /// Whether that was done now. An earlier program may have left it mounted, and containers use it.
+    change: Change,
+}
+
+impl Mounted {
+    /// Unmounts what was mounted now. What stays is found again by the next start.
+    async fn undo(&self) {
+        if self.change == Change::Made
+            && let Err(error) = mount::unmount(&self.folder).await
+        {
+            tracing::warn!(%error, "the pool stays mounted");
+        }
+    }
 }
 
 impl Pool {
     pub(crate) async fn open(config: &PoolConfig) -> Result<Self, OpenError> {
         let program = check_machine().await?;
-        let (root, lock, mounted, pool) = match config {
+        match config {
             PoolConfig::Filesystem(folder) => {
-                let btrfs = Btrfs { program: program.clone(), pool: folder.display().to_string() };
+                let btrfs = Btrfs { program, pool: folder.display().to_string() };
                 let (root, lock) = open_folder(&btrfs, folder).await?;
-                (root, lock, None, btrfs.pool)
+                Self::on(btrfs, root, None, lock).await
             }
             PoolConfig::File { state_dir, path, size } => {
                 make_folder(state_dir)?;
@@ -125,18 +150,41 @@ impl Pool {
                 let root = state_dir.join("pool");
                 make_folder(&root)?;
                 let (path, root) = (canonical(path)?, canonical(&root)?);
-                mount::mount_file(&path, &root).await?;
-                grow(&program, &path, &root, *size).await?;
-                (root.clone(), lock, Some(root), path.display().to_string())
+                let mount = mount::mount_file(&path, &root).await?;
+                let btrfs = Btrfs { program, pool: path.display().to_string() };
+                let mounted = Mounted { folder: root.clone(), change: mount };
+                let opened = match grow(&btrfs.program, &path, &root, *size).await {
+                    Ok(()) => Self::on(btrfs, root, Some(mounted.clone()), lock).await,
+                    Err(error) => Err(error),
+                };
+                if opened.is_err() {
+                    mounted.undo().await;
+                }
+                opened
             }
-        };
-        let btrfs = Btrfs { program, pool };
+        }
+    }
+
+    /// The pool in a folder that shows a btrfs.
+    async fn on(
+        btrfs: Btrfs,
+        root: PathBuf,
+        mounted: Option<Mounted>,
+        lock: File,
+    ) -> Result<Self, OpenError> {
         let layout = Layout::new(root);
         for folder in layout.folders() {
             make_folder(&folder)?;
         }
         let root_id = prepare(&btrfs, layout.root()).await.map_err(OpenError::Contents)?;
         Ok(Self { layout, btrfs, root_id, mounted, _lock: lock })
+    }
+
+    /// Takes back what opening did to the machine.
+    pub(crate) async fn undo_open(&self) {
+        if let Some(mounted) = &self.mounted {
+            mounted.undo().await;
+        }
     }
 
     /// The subvolumes of the pool, with paths from its root. What lies in other subvolumes, an operator's or a
@@ -150,7 +198,7 @@ impl Pool {
     /// Unmounts a pool that was mounted by us. Containers that still have a volume mounted keep it.
     pub(crate) async fn close(&self) -> Result<(), MountError> {
         match &self.mounted {
-            Some(folder) => mount::unmount(folder).await,
+            Some(mounted) => mount::unmount(&mounted.folder).await,
             None => Ok(()),
         }
     }
@@ -196,13 +244,24 @@ async fn open_folder(btrfs: &Btrfs, folder: &Path) -> Result<(PathBuf, File), Op
     }
     let lock = lock(&folder.join(".flocker.lock"), &folder)?;
     let root = folder.join("flocker");
-    if !root.exists() {
+    if !btrfs.is_there(&root).map_err(OpenError::Contents)? {
         btrfs.create(&root).await.map_err(OpenError::Contents)?;
+    }
+    let metadata = fs::metadata(&root).map_err(|source| OpenError::Files {
+        action: "look at",
+        path: root.clone(),
+        source,
+    })?;
+    if metadata.ino() != SUBVOLUME_INODE {
+        return Err(OpenError::NotOurs { path: root });
     }
     Ok((root, lock))
 }
 
 const BTRFS_MAGIC: i128 = 0x9123_683E;
+
+/// The root folder of every subvolume has it, and no other folder.
+const SUBVOLUME_INODE: u64 = 256;
 
 /// Turns on quotas, and finds out the number of the pool's root.
 async fn prepare(btrfs: &Btrfs, root: &Path) -> Result<u64, BackendError> {
@@ -231,7 +290,9 @@ async fn make_file(path: &Path, size: ByteSize) -> Result<(), OpenError> {
     check_room(folder, path, size)?;
     let mkfs = find("mkfs.btrfs")
         .ok_or(OpenError::MissingProgram { program: "mkfs.btrfs", package: "btrfs-progs" })?;
-    let unfinished = path.with_extension("new");
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".new");
+    let unfinished = PathBuf::from(unfinished);
     let failed = |action| {
         let path = unfinished.clone();
         move |source| OpenError::Files { action, path, source }
@@ -273,10 +334,16 @@ async fn grow(program: &Path, path: &Path, root: &Path, size: ByteSize) -> Resul
     if size < length {
         tracing::warn!(path = %path.display(), has = %length, asked = %size, "a pool does not shrink; left as it is");
     }
-    if size <= length {
+    if size > length {
+        let file = File::options().write(true).open(path).map_err(failed)?;
+        file.set_len(size.0).and_then(|()| file.sync_all()).map_err(failed)?;
+    }
+    // Also where only the file grew before a crash.
+    let statvfs = rustix::fs::statvfs(root).map_err(|error| failed(error.into()))?;
+    let missing = size.max(length).0.saturating_sub(statvfs.f_blocks * statvfs.f_frsize);
+    if missing < statvfs.f_frsize {
         return Ok(());
     }
-    File::options().write(true).open(path).and_then(|file| file.set_len(size.0)).map_err(failed)?;
     mount::reread_size(path).await?;
     let btrfs = Btrfs { program: program.to_owned(), pool: path.display().to_string() };
     let args: [&OsStr; 4] =

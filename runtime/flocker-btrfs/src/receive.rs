@@ -5,6 +5,9 @@
 //!               |
 //!               +-- dropped, killed, power cut: the spool stays; the next `receive` replays it into a fresh child
 //! ```
+//!
+//! The spool takes the space of the stream a second time, so it gets only what the volume itself cannot need. Past that
+//! the stream goes on without it, and a later attempt goes on from where the spool ends.
 
 use std::{
     path::Path,
@@ -29,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::Node,
-    command::command,
+    command::{command, is_full},
     roles::{refuse_stale, role_name},
     sidecar::{Sidecar, Want, sync_folder},
     snapshots::path_of,
@@ -38,6 +41,10 @@ use crate::{
 
 /// A killed process that does not end within this time hangs in the kernel; nobody waits for it any longer.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The spool gets one part in so many of the space that is free beyond the volume's own size; the rest is for whatever
+/// other volumes write meanwhile.
+const SPOOL_SHARE: u64 = 2;
 
 /// The receive under way for one volume; a new one, an abort or a promotion takes the place of an old one.
 #[derive(Debug, Default)]
@@ -70,7 +77,10 @@ struct Session {
     child: Child,
     stdin: ChildStdin,
     stderr: JoinHandle<Vec<u8>>,
-    spool: File,
+    /// What a later attempt can go on from; `None` once a part of the stream is missing in it.
+    spool: Option<File>,
+    /// How many bytes more the spool may hold.
+    room: u64,
     /// Bytes of the spool that the child has not seen yet.
     replay: u64,
 }
@@ -87,10 +97,30 @@ impl Session {
     }
 
     async fn take(&mut self, chunk: &[u8]) -> std::io::Result<()> {
-        self.spool.write_all(chunk).await?;
-        // tokio's files write behind our back; a later resume must not find less than was taken.
-        self.spool.flush().await?;
+        self.keep(chunk).await?;
         self.stdin.write_all(chunk).await
+    }
+
+    /// Keeps a chunk for a later attempt, while there is room. What is there already stays of use.
+    async fn keep(&mut self, chunk: &[u8]) -> std::io::Result<()> {
+        let Some(spool) = &mut self.spool else { return Ok(()) };
+        let Some(room) = self.room.checked_sub(chunk.len() as u64) else {
+            self.spool = None;
+            return Ok(());
+        };
+        self.room = room;
+        let kept = match spool.write_all(chunk).await {
+            // tokio's files write behind our back; a later resume must not find less than was taken.
+            Ok(()) => spool.flush().await,
+            failed => failed,
+        };
+        match kept {
+            Err(error) if is_full(&error) => {
+                self.spool = None;
+                Ok(())
+            }
+            kept => kept,
+        }
     }
 
     /// The child has seen everything; how it ended, and what it said.
@@ -140,17 +170,18 @@ impl Node {
                 }
             }
         }
+        // What an earlier change decided comes first: the snapshots of a removed volume must not count any more.
+        node.settle(volume).await?;
         if let Some(snapshot) = node.check_points(volume, base, to).await? {
             return Ok(Box::new(HereAlready(snapshot)));
         }
         let replica = Sidecar { want: Want::Role(Role::Replica), epoch: op.epoch, size };
         if found.is_none_or(|(_, sidecar)| sidecar != replica) {
             // Remembered before the first byte: a slower sender of an older epoch is refused from now on.
-            node.settle(volume).await?;
             node.decide(volume, replica).await?;
             node.steps.done("decided")?;
         }
-        node.begin(op, volume, base, to).await
+        node.begin(op, volume, base, to, size).await
     }
 
     /// The base must be here; `Some` when the goal is here too.
@@ -190,6 +221,7 @@ impl Node {
         volume: &VolumeId,
         base: Option<&Point>,
         to: &Point,
+        size: ByteSize,
     ) -> Result<Box<dyn Receiver>, BackendError> {
         let entry = self.entry(volume);
         entry.slot.stop().await;
@@ -213,13 +245,20 @@ impl Node {
             .await?;
         let open = File::options().create(true).append(true).open(&path).await;
         let file = open.map_err(|error| self.btrfs().io(&action, &path, &error))?;
-        let session = self.spawn(&landing, file, offset)?;
+        let room = self.capacity()?.free.0.saturating_sub(size.0) / SPOOL_SHARE;
+        let session = self.spawn(&landing, file, room, offset)?;
         let stop = entry.slot.begin(session).await;
         let session = Arc::clone(&entry.slot.session);
         Ok(Box::new(BtrfsReceiver { node: Arc::clone(self), stream, token, session, stop }))
     }
 
-    fn spawn(&self, landing: &Path, spool: File, replay: u64) -> Result<Session, BackendError> {
+    fn spawn(
+        &self,
+        landing: &Path,
+        spool: File,
+        room: u64,
+        replay: u64,
+    ) -> Result<Session, BackendError> {
         let program = &self.btrfs().program;
         let failed = |error| self.btrfs().io("could not start `btrfs receive`", program, &error);
         let mut command = command(program);
@@ -232,7 +271,8 @@ impl Node {
         let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
             return Err(failed(std::io::Error::other("it has no pipes")));
         };
-        Ok(Session { child, stdin, stderr: tokio::spawn(complaints(stderr)), spool, replay })
+        let stderr = tokio::spawn(complaints(stderr));
+        Ok(Session { child, stdin, stderr, spool: Some(spool), room, replay })
     }
 
     pub(crate) async fn abort_receive(
@@ -246,7 +286,7 @@ impl Node {
             Role::Live | Role::Sealed => return Ok(Change::None),
             Role::Replica => {}
         }
-        let unfinished = self.layout().incoming(volume).exists();
+        let unfinished = self.btrfs().is_there(&self.layout().incoming(volume))?;
         self.entry(volume).slot.stop().await;
         self.discard_incoming(volume).await?;
         self.steps.done("discarded")?;
@@ -273,7 +313,7 @@ impl Node {
         }
         let found = self.btrfs().show(&received(landing)).await?;
         if !found.is_some_and(|found| found.read_only && found.guid() == to.guid) {
-            self.discard_incoming(volume).await?;
+            self.throw_away(stream).await;
             return Err(BackendError::CorruptStream {
                 reason: format!("it does not make snapshot `{}`", to.guid),
             });
@@ -301,10 +341,15 @@ impl Node {
                 self.btrfs().io("could not wait for `btrfs receive`", &stream.landing, &error)
             }
         };
+        self.throw_away(stream).await;
+        error
+    }
+
+    /// What came is of no use. The reason for that says more than a failure to remove it, which the next open repeats.
+    async fn throw_away(&self, stream: &Stream) {
         if let Err(error) = self.discard_incoming(&stream.volume).await {
             tracing::warn!(volume = %stream.volume, "{error}");
         }
-        error
     }
 
     fn refusal(&self, status: &ExitStatus, stderr: &[u8]) -> BackendError {
@@ -368,12 +413,7 @@ impl BtrfsReceiver {
             return Err(self.node.give_up(&self.stream, broken).await);
         }
         broken.kill().await;
-        let error = self.node.btrfs().io("could not keep a part of the stream", &path, &error);
-        // What was kept for a resume is a part of what fills the pool.
-        if matches!(error, BackendError::PoolFull { .. }) {
-            self.node.discard_incoming(&self.stream.volume).await?;
-        }
-        Err(error)
+        Err(self.node.btrfs().io("could not keep a part of the stream", &path, &error))
     }
 }
 
@@ -414,7 +454,7 @@ impl Receiver for BtrfsReceiver {
             return Err(self.replaced());
         }
         if !status.success() {
-            self.node.discard_incoming(&self.stream.volume).await?;
+            self.node.throw_away(&self.stream).await;
             return Err(self.node.refusal(&status, &stderr));
         }
         self.node.complete(&self.stream).await

@@ -9,9 +9,11 @@ use std::{
 
 use flocker_model::{ByteSize, Epoch, Point, Role, VolumeId};
 use flocker_ports::{Attachment, BackendError, Change, Op};
+use rustix::fs::Access;
 
 use crate::{
     backend::Node,
+    command::is_full,
     layout::{SNAP, data, marker},
     sidecar::{self, Sidecar, Want},
 };
@@ -46,8 +48,7 @@ fn wrong_role(volume: &VolumeId, found: &'static str, needed: &'static str) -> B
 }
 
 impl Node {
-    /// The role, epoch and size of a copy; `None` where there is none. One that was to be removed when a crash came is
-    /// removed first.
+    /// The role, epoch and size of a copy; `None` where there is none, or only what is still to be removed.
     pub(crate) async fn find(
         &self,
         volume: &VolumeId,
@@ -79,7 +80,13 @@ impl Node {
         let (layout, id, path) =
             (self.layout().clone(), volume.clone(), self.layout().sidecar(volume));
         let action = format!("could not write down what volume `{volume}` is");
-        self.files(&action, &path, move |_| sidecar::write(&layout, &id, &sidecar)).await
+        self.files(&action, &path, move |_| match sidecar::write(&layout, &id, &sidecar) {
+            Err(error) if is_full(&error) => {
+                sidecar::with_reserve(&layout, || sidecar::write(&layout, &id, &sidecar))
+            }
+            written => written,
+        })
+        .await
     }
 
     pub(crate) async fn create(
@@ -201,6 +208,13 @@ impl Node {
             }
         }
         let (live, id) = (self.layout().live(volume), volume.clone());
+        // What an earlier change decided and could not finish is finished first: the folder in place may be the old one,
+        // or still be read-only.
+        if self.btrfs().is_there(&self.layout().staging(volume))?
+            || rustix::fs::access(&live, Access::WRITE_OK).is_err()
+        {
+            self.settle(volume).await?;
+        }
         let action = format!("could not attach volume `{volume}`");
         self.files(&action, &live, move |live| {
             check_marker(live, &id)?;
@@ -243,6 +257,8 @@ impl Node {
             Role::Replica => return Err(wrong_role(volume, role_name(role), "sealed")),
         };
         if change == Change::Made {
+            // A promotion that failed half-way may have staged older content, which must not be put in place now.
+            self.clear_staging(volume).await?;
             self.decide(volume, Sidecar { want: Want::Role(Role::Live), ..sidecar }).await?;
             self.steps.done("decided")?;
         }
@@ -269,6 +285,9 @@ impl Node {
             Role::Sealed | Role::Replica => refuse_unless_newer(op, volume, sidecar.epoch)?,
         }
         self.newest_must_be(volume, at).await?;
+        if role == Role::Sealed {
+            self.refuse_writes_after(volume, at).await?;
+        }
         let staging = self.layout().staging(volume);
         self.btrfs().delete_rubbish(std::slice::from_ref(&staging)).await?;
         // A received subvolume must never be made writable itself: it would keep the identity of what it no longer is,
@@ -308,19 +327,26 @@ impl Node {
             Role::Sealed => refuse_unless_newer(op, volume, sidecar.epoch)?,
         }
         self.newest_must_be(volume, at).await?;
-        if !self.is_covered(volume).await? {
-            return Err(BackendError::Diverged {
-                volume: volume.clone(),
-                expected: at.tag.to_string(),
-                found: "writes after it".to_owned(),
-            });
-        }
+        self.refuse_writes_after(volume, at).await?;
         let replica =
             Sidecar { want: Want::Role(Role::Replica), epoch: op.epoch, size: sidecar.size };
         self.decide(volume, replica).await?;
         self.steps.done("decided")?;
         self.settle(volume).await?;
         Ok(Change::Made)
+    }
+
+    /// A sealed copy may hold what its newest snapshot does not: a process that was not stopped wrote on. Another snapshot
+    /// under the same epoch holds that as well.
+    async fn refuse_writes_after(&self, volume: &VolumeId, at: &Point) -> Result<(), BackendError> {
+        if self.is_covered(volume).await? {
+            return Ok(());
+        }
+        Err(BackendError::Diverged {
+            volume: volume.clone(),
+            expected: at.tag.to_string(),
+            found: "writes after it".to_owned(),
+        })
     }
 
     /// Copies that have a newer snapshot, or another one of that name, have another history.

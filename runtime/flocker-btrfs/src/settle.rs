@@ -36,20 +36,20 @@ impl Node {
         }
     }
 
-    async fn clear_staging(&self, volume: &VolumeId) -> Result<(), BackendError> {
+    pub(crate) async fn clear_staging(&self, volume: &VolumeId) -> Result<(), BackendError> {
         self.btrfs().delete_rubbish(&[self.layout().staging(volume)]).await
     }
 
     async fn settle_live(&self, volume: &VolumeId, sidecar: &Sidecar) -> Result<(), BackendError> {
         let (live, staging) = (self.layout().live(volume), self.layout().staging(volume));
-        if staging.exists() {
+        if self.btrfs().is_there(&staging)? {
             self.btrfs().limit(&staging, sidecar.size).await?;
             self.put_away_live(volume, sidecar.epoch).await?;
             self.steps.done("put away")?;
             // Not flushed: after a power cut that undid the rename, the next open does it again.
             let action = format!("could not put volume `{volume}` in its place");
             self.files(&action, &staging, move |staging| fs::rename(staging, live)).await?;
-        } else if live.exists() {
+        } else if self.btrfs().is_there(&live)? {
             self.btrfs().set_read_only(&live, false).await?;
             self.btrfs().limit(&live, sidecar.size).await?;
         } else {
@@ -68,9 +68,6 @@ impl Node {
     /// The live data has no place any more. What a snapshot holds is removed; anything else is kept under another name.
     async fn put_away_live(&self, volume: &VolumeId, epoch: Epoch) -> Result<(), BackendError> {
         let live = self.layout().live(volume);
-        if !live.exists() {
-            return Ok(());
-        }
         if self.is_covered(volume).await? {
             return self.btrfs().delete_rubbish(&[live]).await;
         }
@@ -91,6 +88,9 @@ impl Node {
     /// at `open` only. Such writes show in the generation once they are flushed, so they are flushed first.
     pub(crate) async fn is_covered(&self, volume: &VolumeId) -> Result<bool, BackendError> {
         let live = self.layout().live(volume);
+        if !self.btrfs().is_there(&live)? {
+            return Ok(true);
+        }
         let action = format!("could not flush volume `{volume}`");
         self.files(&action, &live, |live| Ok(rustix::fs::syncfs(fs::File::open(live)?)?)).await?;
         let Some(live) = self.btrfs().show(&live).await? else { return Ok(true) };
@@ -105,7 +105,13 @@ impl Node {
 
     async fn settle_gone(&self, volume: &VolumeId) -> Result<(), BackendError> {
         self.clear_staging(volume).await?;
-        self.btrfs().delete(&[self.layout().live(volume)]).await?;
+        let (live, mut doomed) = (self.layout().live(volume), self.nested(volume).await?);
+        if !doomed.is_empty() {
+            // Nothing can be removed from inside a subvolume that is read-only.
+            self.btrfs().set_read_only(&live, false).await?;
+        }
+        doomed.push(live);
+        self.btrfs().delete(&doomed).await?;
         self.steps.done("removed live")?;
         let snapshots = self.layout().snapshots(volume);
         let folders = list(&snapshots)
@@ -130,8 +136,10 @@ impl Node {
     /// Finishes or removes what a crash left. Answers what an operator should know: one line per volume that could not
     /// be put in order, and per subvolume that was put aside.
     pub(crate) async fn repair(&self) -> Result<Vec<String>, BackendError> {
-        let mut troubles = Vec::new();
-        self.finish_groups().await?;
+        if let Err(error) = sidecar::fill_reserve(self.layout()) {
+            tracing::warn!(pool = self.btrfs().pool, %error, "the pool has no space to set aside for sidecars");
+        }
+        let mut troubles = self.finish_groups().await?;
         for name in self.names_in("meta")? {
             let name = name.to_string_lossy().into_owned();
             // What `replace` left unfinished.
@@ -148,7 +156,19 @@ impl Node {
                 }
             }
         }
-        for volume in self.volumes_in("live")? {
+        for volume in self.volumes_in("incoming")? {
+            if let Err(error) = self.tidy_incoming(&volume).await {
+                troubles.push(format!("volume `{volume}`: {error}"));
+            }
+        }
+        for volume in self.volumes_in("snapshots")? {
+            self.clear_empty_folders(&volume).await?;
+        }
+        let mut lost = self.volumes_in("live")?;
+        lost.extend(self.volumes_in("snapshots")?);
+        lost.sort();
+        lost.dedup();
+        for volume in lost {
             if matches!(sidecar::read(self.layout(), &volume), Ok(None)) {
                 let sidecar = self.layout().sidecar(&volume);
                 troubles.push(format!(
@@ -157,32 +177,32 @@ impl Node {
                 ));
             }
         }
-        for volume in self.volumes_in("incoming")? {
-            self.tidy_incoming(&volume).await?;
-        }
-        for volume in self.volumes_in("snapshots")? {
-            self.clear_empty_folders(&volume).await?;
-        }
-        for name in self.names_in("kept")? {
-            let path = self.layout().root().join("kept").join(name);
-            troubles.push(format!(
-                "`{}` holds writes that no snapshot has; remove it when it is of no use",
-                path.display()
-            ));
-        }
         self.clear_old_quotas().await;
         Ok(troubles)
     }
 
-    /// The folder around a snapshot is made before it and removed after it. `remove_dir` spares those that are in use.
+    /// Data that was put aside, one line each, until an operator removes it.
+    pub(crate) fn kept(&self) -> Vec<String> {
+        let names = self.names_in("kept").unwrap_or_default();
+        let path = |name| self.layout().root().join("kept").join(name);
+        names
+            .into_iter()
+            .map(|name| {
+                let kept = path(name).display().to_string();
+                format!(
+                    "`{kept}` holds writes that no snapshot has\nhint: save what is of use, then remove it with `btrfs \
+                     subvolume delete {kept}`"
+                )
+            })
+            .collect()
+    }
+
+    /// The folder around a snapshot is made before it and removed after it. Those with something in them are spared.
     pub(crate) async fn clear_empty_folders(&self, volume: &VolumeId) -> Result<(), BackendError> {
         let folder = self.layout().snapshots(volume);
         self.files("could not tidy", &folder, |folder| {
             for tag in list(folder)? {
-                let tag = folder.join(tag);
-                if !tag.join(SNAP).exists() {
-                    fs::remove_dir(tag)?;
-                }
+                let _ = fs::remove_dir(folder.join(tag));
             }
             Ok(())
         })

@@ -8,6 +8,7 @@ use std::{
 
 use flocker_model::{ByteSize, Epoch, Role, VolumeId};
 use flocker_ports::BackendError;
+use rustix::fs::FallocateFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::{command::io_failure, layout::Layout};
@@ -100,6 +101,30 @@ pub(crate) fn write(layout: &Layout, volume: &VolumeId, sidecar: &Sidecar) -> io
     let bytes = sidecar.encode()?;
     replace(&layout.sidecar(volume), &bytes)
 }
+
+/// Sets space aside for the sidecars, where it is not yet.
+pub(crate) fn fill_reserve(layout: &Layout) -> io::Result<()> {
+    let file = File::options().create(true).truncate(false).write(true).open(layout.reserve())?;
+    Ok(rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE)?)
+}
+
+/// Writes in the space that was set aside. Without it, a full pool could neither be emptied nor be moved away from.
+pub(crate) fn with_reserve(
+    layout: &Layout,
+    write: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    gone_is_fine(fs::remove_file(layout.reserve()))?;
+    // The kernel gives freed space out again only after a commit.
+    rustix::fs::syncfs(File::open(layout.meta())?)?;
+    write()?;
+    if let Err(error) = fill_reserve(layout) {
+        tracing::debug!(%error, "could not set space for sidecars aside again");
+    }
+    Ok(())
+}
+
+/// btrfs asks for a block before it finds that so small a file needs none. Several sidecars at once fit.
+const RESERVE: u64 = 1 << 20;
 
 /// Removes the sidecar. Not waited for: one that comes back after a power cut says `gone`, and is removed again.
 pub(crate) fn remove(layout: &Layout, volume: &VolumeId) -> io::Result<()> {

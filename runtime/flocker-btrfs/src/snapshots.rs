@@ -30,7 +30,7 @@ impl Node {
         for volume in volumes {
             let (role, sidecar) = self.need(volume).await?;
             refuse_stale(op, volume, sidecar.epoch)?;
-            let exists = self.layout().snapshot(volume, tag).join(SNAP).exists();
+            let exists = self.btrfs().is_there(&self.layout().snapshot(volume, tag).join(SNAP))?;
             if exists || missing.contains(&volume) {
                 continue;
             }
@@ -42,6 +42,9 @@ impl Node {
                 }
             }
         }
+        for volume in &missing {
+            self.refuse_nested(volume).await?;
+        }
         match missing.as_slice() {
             [] => {}
             [one] => self.snapshot_one(one, tag).await?,
@@ -52,6 +55,37 @@ impl Node {
             taken.push(self.snapshot_at(volume, tag).await?);
         }
         Ok(taken)
+    }
+
+    /// A snapshot shows a subvolume inside the volume as an empty folder: whatever is in it would be lost by a move.
+    async fn refuse_nested(&self, volume: &VolumeId) -> Result<(), BackendError> {
+        let Some(inner) = self.nested(volume).await?.pop() else { return Ok(()) };
+        let inner = inner.display();
+        Err(BackendError::Failed {
+            action: format!("could not snapshot volume `{volume}`"),
+            reason: format!(
+                "`{inner}` in it is a btrfs subvolume of its own, which snapshots leave out\nhint: copy what it holds \
+                 into a plain folder, and remove it with `btrfs subvolume delete {inner}`"
+            ),
+        })
+    }
+
+    /// The subvolumes that somebody made inside the live one, the innermost first.
+    pub(crate) async fn nested(&self, volume: &VolumeId) -> Result<Vec<PathBuf>, BackendError> {
+        let root = self.layout().root();
+        let listed = self.btrfs().list(root).await?;
+        let live = format!("live/{volume}");
+        let live = listed.iter().find(|found| found.top == self.pool.root_id && found.path == live);
+        let mut outer: Vec<u64> = live.iter().map(|live| live.id).collect();
+        let mut nested = Vec::new();
+        while let Some(id) = outer.pop() {
+            for inner in listed.iter().filter(|found| found.top == id) {
+                outer.push(inner.id);
+                nested.push(root.join(&inner.path));
+            }
+        }
+        nested.reverse();
+        Ok(nested)
     }
 
     /// One volume needs no group: the snapshot appears whole, and durable, or not at all.
@@ -129,18 +163,21 @@ impl Node {
     }
 
     /// After a crash: groups that were complete are put in their place, others never counted and are removed.
-    pub(crate) async fn finish_groups(&self) -> Result<(), BackendError> {
+    /// Answers what could not be put in order.
+    pub(crate) async fn finish_groups(&self) -> Result<Vec<String>, BackendError> {
+        let mut troubles = Vec::new();
         for name in self.names_in("groups")? {
             let path = self.layout().groups().join(&name);
             let name = name.to_string_lossy();
             let tag = name.split_once('@').and_then(|(tag, _)| SnapshotTag::new(tag).ok());
-            match tag {
-                Some(_) if name.ends_with(UNFINISHED) => self.remove_group(path).await?,
-                Some(tag) => self.place_group(path, &tag).await?,
-                None => {}
-            }
+            let finished = match tag {
+                Some(_) if name.ends_with(UNFINISHED) => self.remove_group(path).await,
+                Some(tag) => self.place_group(path, &tag).await,
+                None => Ok(()),
+            };
+            troubles.extend(finished.err().map(|error| error.to_string()));
         }
-        Ok(())
+        Ok(troubles)
     }
 
     pub(crate) async fn snapshot_at(

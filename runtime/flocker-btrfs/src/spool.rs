@@ -135,7 +135,7 @@ impl Node {
     /// Removes what an unfinished receive left, if there was one.
     pub(crate) async fn discard_incoming(&self, volume: &VolumeId) -> Result<(), BackendError> {
         let folder = self.layout().incoming(volume);
-        if !folder.exists() {
+        if !self.btrfs().is_there(&folder)? {
             return Ok(());
         }
         self.delete_left(volume).await?;

@@ -46,7 +46,7 @@ impl Subvolume {
 impl Btrfs {
     /// One subvolume; `None` where there is none at `path`.
     pub(crate) async fn show(&self, path: &Path) -> Result<Option<Subvolume>, BackendError> {
-        if !path.exists() {
+        if !self.is_there(path)? {
             return Ok(None);
         }
         let action = format!("could not look at subvolume `{}`", path.display());
@@ -121,8 +121,12 @@ impl Btrfs {
     }
 
     async fn delete_with(&self, how: &[&str], which: &[PathBuf]) -> Result<(), BackendError> {
-        let present: Vec<&OsStr> =
-            which.iter().filter(|path| path.exists()).map(|path| path.as_os_str()).collect();
+        let mut present: Vec<&OsStr> = Vec::new();
+        for path in which {
+            if self.is_there(path)? {
+                present.push(path.as_os_str());
+            }
+        }
         let Some(first) = present.first() else { return Ok(()) };
         let action = format!("could not remove subvolume `{}`", first.to_string_lossy());
         let args: Vec<&OsStr> =

@@ -66,6 +66,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// What this backend is.
     fn describe(&self) -> Description;
 
+    /// What an operator should look at: volumes that could not be put in order, data that was put aside. One line each.
+    fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Space of the pool.
     async fn capacity(&self) -> Result<Capacity, BackendError>;
 

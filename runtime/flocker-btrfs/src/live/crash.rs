@@ -182,28 +182,92 @@ fn assert_content(subvolume: &Path) {
 
 /// The kernel asks for permission at `open` only, so a process that was not stopped writes past the seal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_past_the_seal_are_noticed_and_kept() {
+async fn writes_past_the_seal_are_refused_until_a_snapshot_holds_them() {
     use std::io::Write;
     let pool = TestPool::new().await;
     let (backend, volume) = (pool.backend(), volume("a"));
+    let only = std::slice::from_ref(&volume);
     backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
     let at = backend.attach(&op(ONE), &volume).await.unwrap();
     let mut open = fs::File::create(at.path.join("f")).unwrap();
     open.write_all(b"before").unwrap();
     backend.seal(&op(ONE), &volume).await.unwrap();
-    let taken =
-        backend.snapshot(&op(ONE), std::slice::from_ref(&volume), &tag("last")).await.unwrap();
+    let last = backend.snapshot(&op(ONE), only, &tag("last")).await.unwrap().remove(0).point;
     open.write_all(b" and after").unwrap();
     drop(open);
 
-    let refused = backend.retire(&op(TWO), &volume, &taken[0].point).await;
+    let refused = backend.retire(&op(TWO), &volume, &last).await;
     assert!(matches!(refused, Err(BackendError::Diverged { .. })), "got {refused:?}");
-    backend.promote(&op(TWO), &volume, &taken[0].point).await.unwrap();
+    let refused = backend.promote(&op(TWO), &volume, &last).await;
+    assert!(matches!(refused, Err(BackendError::Diverged { .. })), "got {refused:?}");
+    let whole = backend.snapshot(&op(ONE), only, &tag("whole")).await.unwrap().remove(0).point;
+    backend.promote(&op(TWO), &volume, &whole).await.unwrap();
 
     let at = backend.attach(&op(TWO), &volume).await.unwrap();
-    assert_eq!(fs::read(at.path.join("f")).unwrap(), b"before");
-    let kept = pool.names_in("kept");
-    assert_eq!(kept.len(), 1, "{kept:?}");
-    let kept = pool.root().join("kept").join(&kept[0]).join("data/f");
-    assert_eq!(fs::read(kept).unwrap(), b"before and after");
+    assert_eq!(fs::read(at.path.join("f")).unwrap(), b"before and after");
+    assert_tidy(&pool);
+}
+
+/// Given a promotion that failed after it had staged an older content, going back keeps what was there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_failed_promotion_staged_is_never_put_in_place() {
+    let pool = TestPool::new().await;
+    let (backend, volume) = (pool.backend(), volume("a"));
+    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    write(&pool, &volume, "f", b"content").await;
+    let before = backend.attach(&op(ONE), &volume).await.unwrap();
+    backend.seal(&op(ONE), &volume).await.unwrap();
+    let only = std::slice::from_ref(&volume);
+    let last = backend.snapshot(&op(ONE), only, &tag("last")).await.unwrap().remove(0).point;
+    pool.crash_after(1);
+    backend.promote(&op(TWO), &volume, &last).await.unwrap_err();
+    assert_eq!(pool.names_in("staging"), ["a"]);
+
+    backend.unseal(&op(ONE), &volume).await.unwrap();
+
+    assert_eq!(backend.attach(&op(ONE), &volume).await.unwrap(), before);
+    assert_tidy(&pool);
+}
+
+/// Given a change that was decided and not finished, nothing old is mounted in its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attaching_finishes_what_was_decided() {
+    let pool = TestPool::new().await;
+    let (backend, volume) = (pool.backend(), volume("a"));
+    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    backend.seal(&op(ONE), &volume).await.unwrap();
+    let only = std::slice::from_ref(&volume);
+    let last = backend.snapshot(&op(ONE), only, &tag("last")).await.unwrap().remove(0).point;
+    pool.crash_after(2);
+    backend.promote(&op(TWO), &volume, &last).await.unwrap_err();
+
+    let at = backend.attach(&op(TWO), &volume).await.unwrap();
+
+    fs::write(at.path.join("f"), "it can be written").unwrap();
+    backend.seal(&op(TWO), &volume).await.unwrap();
+    pool.crash_after(1);
+    backend.unseal(&op(TWO), &volume).await.unwrap_err();
+    let at = backend.attach(&op(TWO), &volume).await.unwrap();
+    fs::write(at.path.join("f"), "it can be written again").unwrap();
+    assert_tidy(&pool);
+}
+
+/// Given a sealed copy whose live data somebody removed, its newest snapshot can still be promoted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_outlives_its_live_data() {
+    let pool = TestPool::new().await;
+    let (backend, volume) = (pool.backend(), volume("a"));
+    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    write(&pool, &volume, "f", b"content").await;
+    backend.seal(&op(ONE), &volume).await.unwrap();
+    let only = std::slice::from_ref(&volume);
+    let last = backend.snapshot(&op(ONE), only, &tag("last")).await.unwrap().remove(0).point;
+    let live = pool.root().join("live/a");
+    let removed = Command::new("btrfs").args(["-q", "subvolume", "delete"]).arg(live).status();
+    assert!(removed.unwrap().success());
+
+    backend.promote(&op(TWO), &volume, &last).await.unwrap();
+
+    let at = backend.attach(&op(TWO), &volume).await.unwrap();
+    assert_eq!(fs::read(at.path.join("f")).unwrap(), b"content");
 }

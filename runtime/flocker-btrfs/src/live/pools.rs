@@ -1,12 +1,11 @@
 //! Opening, closing and growing pools, and what is wrong with some.
 
-use std::fs;
+use std::{fs, io::Write, process::Command};
 
 use flocker_model::ByteSize;
-use flocker_ports::{Backend, BackendError, contract::backend as contract};
-use futures::StreamExt;
+use flocker_ports::{Backend, contract::backend as contract};
 
-use super::{ONE, SIZE, TestPool, World, op, tag, unmount, volume};
+use super::{ONE, SIZE, TestPool, create_soon, op, tag, unmount, volume};
 use crate::{BtrfsBackend, OpenError, PoolConfig};
 
 /// Whether a loop device shows this file.
@@ -134,40 +133,6 @@ async fn a_lost_sidecar_loses_no_data() {
     );
 }
 
-/// Given a stream that is larger than the target's pool, the error says so, and what came of it is gone again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_fills_the_pool_is_refused_and_removed() {
-    let world = World::new().await;
-    let (source, target, volume) =
-        (world.source.backend(), world.target.backend(), volume("large"));
-    source.create(&op(ONE), &volume, ByteSize::mib(400), None).await.unwrap();
-    let at = source.attach(&op(ONE), &volume).await.unwrap();
-    fs::write(at.path.join("f"), vec![7; 320 << 20]).unwrap();
-    let to = source
-        .snapshot(&op(ONE), std::slice::from_ref(&volume), &tag("one"))
-        .await
-        .unwrap()
-        .remove(0)
-        .point;
-
-    let mut receiver =
-        target.receive(&op(ONE), &volume, None, &to, ByteSize::mib(400)).await.unwrap();
-    let mut chunks = source.send(&volume, None, &to, None).await.unwrap();
-    let mut refused = Ok(());
-    while let (Ok(()), Some(chunk)) = (&refused, chunks.next().await) {
-        refused = receiver.write(chunk.unwrap()).await;
-    }
-    if refused.is_ok() {
-        refused = receiver.finish().await.map(drop);
-    }
-
-    assert!(matches!(refused, Err(BackendError::PoolFull { .. })), "got {refused:?}");
-    assert_eq!(world.target.names_in("incoming"), [""; 0]);
-    assert_eq!(target.snapshots(&volume).await.unwrap(), []);
-    let fresh = super::volume("small");
-    target.create(&op(ONE), &fresh, SIZE, None).await.unwrap();
-}
-
 /// A folder of an operator's filesystem, below its top and with a blank in its name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_on_an_existing_btrfs_is_a_pool_too() {
@@ -194,4 +159,96 @@ async fn a_folder_on_an_existing_btrfs_is_a_pool_too() {
     assert!(folders[0].join("flocker").exists(), "an operator's filesystem stays mounted");
     drop(backends);
     unmount(&host.root());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_folder_of_our_name_is_refused() {
+    let mut host = TestPool::new().await;
+    host.backend = None;
+    let folder = host.root().join("disk");
+    fs::create_dir_all(folder.join("flocker")).unwrap();
+
+    let refused = BtrfsBackend::open(PoolConfig::Filesystem(folder)).await;
+
+    assert!(matches!(refused, Err(OpenError::NotOurs { .. })), "got {refused:?}");
+}
+
+/// A crash came after the file had grown and before the btrfs in it had.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_growth_that_was_cut_short_is_finished() {
+    let mut pool = TestPool::new().await;
+    pool.backend().close().await.unwrap();
+    pool.backend = None;
+    let PoolConfig::File { state_dir, path, .. } = pool.config() else { unreachable!() };
+    fs::File::options().write(true).open(&path).unwrap().set_len(1 << 30).unwrap();
+
+    let larger = PoolConfig::File { state_dir, path, size: ByteSize::gib(1) };
+    pool.backend = Some(BtrfsBackend::open(larger).await.unwrap());
+
+    assert_eq!(pool.backend().capacity().await.unwrap().total, ByteSize::gib(1));
+}
+
+/// As the kernel leaves it after an error of the disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_only_pool_says_so_and_can_still_be_read() {
+    let pool = TestPool::new().await;
+    let (backend, volume) = (pool.backend(), volume("a"));
+    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(pool.root()).status();
+    assert!(remounted.unwrap().success());
+
+    let only = std::slice::from_ref(&volume);
+    for error in [
+        backend.create(&op(ONE), &super::volume("b"), SIZE, None).await.unwrap_err(),
+        backend.seal(&op(ONE), &volume).await.unwrap_err(),
+        backend.snapshot(&op(ONE), only, &tag("one")).await.unwrap_err(),
+        backend.destroy(&op(ONE), &volume).await.unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains("hint: the pool is mounted read-only"), "{error}");
+    }
+    assert_eq!(backend.volumes().await.unwrap().len(), 1);
+}
+
+/// Given a pool without a free byte, volumes can be removed, and that makes room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_pool_lets_volumes_be_removed() {
+    let pool = TestPool::new().await;
+    let (backend, full) = (pool.backend(), volume("full"));
+    backend.create(&op(ONE), &full, ByteSize::gib(1), None).await.unwrap();
+    let at = backend.attach(&op(ONE), &full).await.unwrap();
+    let mut file = fs::File::create(at.path.join("f")).unwrap();
+    while file.write_all(&[7; 1 << 20]).and_then(|()| file.sync_data()).is_ok() {}
+    while file.write_all(&[7; 1 << 10]).and_then(|()| file.sync_data()).is_ok() {}
+    drop(file);
+
+    backend.seal(&op(ONE), &full).await.unwrap();
+    backend.snapshot(&op(ONE), std::slice::from_ref(&full), &tag("one")).await.unwrap();
+    backend.destroy(&op(ONE), &full).await.unwrap();
+
+    create_soon(backend, "next").await;
+}
+
+/// Given subvolumes that a container made inside its volume, which snapshots would leave out, it is not copied anywhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subvolumes_inside_a_volume_are_refused_by_name_and_removed_with_it() {
+    let pool = TestPool::new().await;
+    let (backend, volume) = (pool.backend(), volume("a"));
+    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    let at = backend.attach(&op(ONE), &volume).await.unwrap();
+    for inner in ["inner", "inner/innermost"] {
+        let mut make = Command::new("btrfs");
+        make.args(["-q", "subvolume", "create"]).arg(at.path.join(inner));
+        assert!(make.status().unwrap().success());
+    }
+
+    let only = std::slice::from_ref(&volume);
+    let error = backend.snapshot(&op(ONE), only, &tag("one")).await.unwrap_err().to_string();
+    assert!(error.contains("live/a/data/inner`") && error.contains("hint:"), "{error}");
+    assert_eq!(backend.snapshots(&volume).await.unwrap(), []);
+    backend.seal(&op(ONE), &volume).await.unwrap();
+    backend.destroy(&op(ONE), &volume).await.unwrap();
+
+    assert_eq!(backend.stat(&volume).await.unwrap(), None);
+    assert_eq!(pool.names_in("live"), [""; 0]);
 }
