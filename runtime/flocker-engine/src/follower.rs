@@ -58,7 +58,10 @@ async fn read_and_watch(
             Err(e) => return Err(e.into()),
         };
         state.apply(&change.key, change.value.as_ref(), change.revision);
-        sender.send_replace(Some(Arc::new(state.clone())));
+        // Half a transaction may say of an app that it moved, and of its volumes that they did not.
+        if !change.more {
+            sender.send_replace(Some(Arc::new(state.clone())));
+        }
     }
     Ok(())
 }

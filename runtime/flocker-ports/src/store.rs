@@ -115,6 +115,9 @@ pub struct StoreChange {
     pub key: String,
     /// Its new content; `None` when it was removed.
     pub value: Option<Bytes>,
+    /// Whether more changes of the same transaction follow: before they came, the records are in no state that anybody
+    /// wrote.
+    pub more: bool,
 }
 
 /// Changes in order, each once. A change of revision `r` is followed only by changes of `r` or later.

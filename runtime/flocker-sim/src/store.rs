@@ -116,7 +116,8 @@ impl Content {
                 None => self.records.remove(&write.key).is_some(),
             };
             if changed {
-                self.log.push_back(StoreChange { revision, key: write.key, value: write.value });
+                let (key, value) = (write.key, write.value);
+                self.log.push_back(StoreChange { revision, key, value, more: false });
             }
         }
         self.requests.insert(transaction.request.clone(), revision);
@@ -150,10 +151,13 @@ impl Content {
         }
         let start = self.log.partition_point(|change| change.revision < revision);
         let found = self.log.range(start..).filter(|change| change.key.starts_with(prefix));
-        Ok(found
+        let mut unseen = found
             .enumerate()
-            .find(|(i, change)| change.revision > revision || *i >= n_seen)
-            .map(|(_, c)| c.clone()))
+            .skip_while(|(i, change)| change.revision == revision && *i < n_seen)
+            .map(|(_, change)| change);
+        let Some(change) = unseen.next() else { return Ok(None) };
+        let more = unseen.next().is_some_and(|next| next.revision == change.revision);
+        Ok(Some(StoreChange { more, ..change.clone() }))
     }
 
     fn gone(&self, after: Revision) -> StoreError {

@@ -40,11 +40,13 @@ pub(crate) fn transaction_from_wire(request: wire::CommitRequest) -> Transaction
 }
 
 pub(crate) fn change_to_wire(change: StoreChange) -> wire::Change {
-    wire::Change { revision: change.revision.0, key: change.key, value: change.value }
+    let StoreChange { revision: Revision(revision), key, value, more } = change;
+    wire::Change { revision, key, value, more }
 }
 
 pub(crate) fn change_from_wire(change: wire::Change) -> StoreChange {
-    StoreChange { revision: Revision(change.revision), key: change.key, value: change.value }
+    let wire::Change { revision, key, value, more } = change;
+    StoreChange { revision: Revision(revision), key, value, more }
 }
 
 /// The status that carries a store's error.

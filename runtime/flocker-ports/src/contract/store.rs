@@ -134,7 +134,7 @@ async fn watch(store: &dyn Store, prefix: &str, after: Revision) -> WatchStream 
     }
 }
 
-/// The next change as `REVISION KEY=VALUE`, or `REVISION KEY gone`.
+/// The next change as `REVISION KEY=VALUE`, or `REVISION KEY gone`, and whether more of its transaction follows.
 async fn next(stream: &mut WatchStream) -> String {
     match within(stream.next()).await {
         Some(Ok(change)) => shown(&change),
@@ -143,13 +143,15 @@ async fn next(stream: &mut WatchStream) -> String {
     }
 }
 
-/// The change as people read it.
+/// The change as people read it; `…` where more of its transaction follows.
 fn shown(change: &StoreChange) -> String {
+    let more = if change.more { " …" } else { "" };
     match &change.value {
         Some(value) => {
-            format!("{} {}={}", change.revision, change.key, String::from_utf8_lossy(value))
+            let value = String::from_utf8_lossy(value);
+            format!("{} {}={value}{more}", change.revision, change.key)
         }
-        None => format!("{} {} gone", change.revision, change.key),
+        None => format!("{} {} gone{more}", change.revision, change.key),
     }
 }
 

@@ -129,7 +129,8 @@ impl Reader {
             return Err(Failure::Store(StoreError::Compacted { after, oldest }));
         }
         let log = self.0.open_table(LOG)?;
-        let (mut found, mut last, mut n_read, mut bytes) = (Vec::new(), from, 0, 0);
+        let mut found: Vec<StoreChange> = Vec::new();
+        let (mut last, mut n_read, mut bytes) = (from, 0, 0);
         for change in log.range((from, 0)..)? {
             let (at, change) = change?;
             let (revision, _) = at.value();
@@ -139,12 +140,16 @@ impl Reader {
             let (key, value) = change.value();
             n_read += 1;
             if key.starts_with(prefix) {
+                if let Some(before) = found.last_mut() {
+                    before.more = before.revision.0 == revision;
+                }
                 bytes += key.len() + value.map_or(0, <[u8]>::len);
                 let value = value.map(Bytes::copy_from_slice);
                 found.push(StoreChange {
                     revision: Revision(revision),
                     key: key.to_owned(),
                     value,
+                    more: false,
                 });
             }
             last = revision;
