@@ -73,6 +73,8 @@ calls! {
     drain_node(DrainNodeRequest) -> v1::Node;
     /// Lets a node take apps again.
     undrain_node(UndrainNodeRequest) -> v1::Node;
+    /// Removes a node for good.
+    remove_node(RemoveNodeRequest) -> v1::RemoveNodeReply;
     /// Every volume.
     list_volumes(ListVolumesRequest) -> v1::ListVolumesReply;
     /// Makes a volume that belongs to no app.

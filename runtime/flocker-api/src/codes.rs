@@ -71,9 +71,12 @@ codes! {
     APP_BUSY = "app-busy", FailedPrecondition, "Another operation holds the app.";
     ALREADY_THERE = "already-there", FailedPrecondition, "The app runs on the node that it was to be moved to.";
     NO_CANDIDATE = "no-candidate", FailedPrecondition, "No node may or can take the app.";
+    NODE_IN_USE = "node-in-use", FailedPrecondition, "Something needs the node, or it takes apps.";
     NODE_DRAINING = "node-draining", FailedPrecondition, "The node is being drained.";
     POINT_OF_NO_RETURN = "point-of-no-return", FailedPrecondition, "The operation can only go forward by now.";
     OPERATION_ENDED = "operation-ended", FailedPrecondition, "The operation has ended.";
+    OPERATION_FAILED = "operation-failed", Aborted, "What was begun was undone, or ended badly; its record says why.";
+    STILL_RUNNING = "still-running", DeadlineExceeded, "What was begun goes on; whoever waited for it gave up.";
     STALE_EPOCH = "stale-epoch", FailedPrecondition, "Someone became the owner since.";
     POOL_FULL = "pool-full", ResourceExhausted, "The node's pool has no room.";
     CONFLICT = "conflict", Aborted, "Someone else changed it at the same moment; asking again may help.";

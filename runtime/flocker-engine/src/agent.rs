@@ -141,6 +141,11 @@ pub(crate) enum StepError {
     /// It came under an epoch that is over.
     #[error("app `{app}` is at epoch {current} here, the order came under epoch {asked}")]
     StaleEpoch { app: AppName, current: flocker_model::Epoch, asked: flocker_model::Epoch },
+    /// It was overtaken by a later one.
+    #[error(
+        "app `{app}` was told something newer here (revision {current}), the order is of revision {asked}"
+    )]
+    StaleOrder { app: AppName, current: flocker_model::Revision, asked: flocker_model::Revision },
     /// The storage said so.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -164,7 +169,9 @@ pub(crate) enum StepError {
 impl StepError {
     fn kind(&self) -> PeerErrorKind {
         match self {
-            Self::StaleEpoch { .. } | Self::Never(_) => PeerErrorKind::Refused,
+            Self::StaleEpoch { .. } | Self::StaleOrder { .. } | Self::Never(_) => {
+                PeerErrorKind::Refused
+            }
             Self::Later(_) | Self::Journal(_) => PeerErrorKind::Retry,
             Self::Backend(e) => backend_kind(e),
             Self::Engine(e) => engine_kind(e),

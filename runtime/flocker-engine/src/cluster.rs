@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use flocker_model::{
-    App, AppName, AppRecord, Node, NodeName, Operation, OperationId, Revision, RouteTable, Volume,
-    VolumeName,
+    App, AppName, AppRecord, Leftover, Node, NodeName, Operation, OperationId, Revision,
+    RouteTable, Volume, VolumeName,
 };
 use flocker_ports::{Check, Entry, RequestId, Store, StoreError, Transaction, Write};
 
@@ -57,6 +57,8 @@ pub struct State {
     pub volumes: BTreeMap<VolumeName, Versioned<Volume>>,
     /// The operations.
     pub operations: BTreeMap<OperationId, Operation>,
+    /// What nodes may still have that no record names any more, by key.
+    pub leftovers: BTreeMap<String, Leftover>,
     /// Records that could not be read.
     pub troubles: BTreeMap<String, String>,
 }
@@ -75,6 +77,7 @@ impl State {
                 self.read_manifest(key, name);
             }
             "operation" => self.put_operation(key, name, value),
+            "leftover" => self.put_leftover(key, value),
             _ => {}
         }
     }
@@ -84,6 +87,14 @@ impl State {
         match value.map(|bytes| Operation::from_bytes(key, bytes)) {
             None => drop(self.operations.remove(&id)),
             Some(Ok(operation)) => drop(self.operations.insert(id, operation)),
+            Some(Err(e)) => drop(self.troubles.insert(key.to_owned(), e.reason)),
+        }
+    }
+
+    fn put_leftover(&mut self, key: &str, value: Option<&Bytes>) {
+        match value.map(|bytes| Leftover::from_bytes(key, bytes)) {
+            None => drop(self.leftovers.remove(key)),
+            Some(Ok(leftover)) => drop(self.leftovers.insert(key.to_owned(), leftover)),
             Some(Err(e)) => drop(self.troubles.insert(key.to_owned(), e.reason)),
         }
     }

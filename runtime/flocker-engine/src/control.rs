@@ -1,20 +1,24 @@
 //! What operators can ask for. Each request is checked against the records as they are, and is one change of them;
 //! what takes time becomes an operation.
 
+mod nodes;
 mod volumes;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+pub use volumes::Copy;
+
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use flocker_model::{
-    App, AppName, AppRecord, AppState, ContainerName, Epoch, Node, NodeName, Operation,
-    OperationId, OperationKind, OperationState, Purpose, Timestamp, Volume, VolumeId, VolumeSource,
+    App, AppName, AppRecord, AppState, ContainerName, Epoch, NodeName, Operation, OperationId,
+    OperationKind, OperationState, Purpose, Timestamp, Volume, VolumeId, VolumeSource,
 };
-use flocker_planner::{phases, plan::Note, plan::elsewhere, routes::port_conflicts};
-use flocker_ports::{LogStream, PeerError};
+use flocker_planner::{Decision, phases, plan::Note, plan::elsewhere, routes::port_conflicts};
+use flocker_ports::{LogStream, PeerError, StoreError};
 
 use crate::{
     cluster::{Changes, ClusterError, State, Versioned},
+    follower::Followed,
     leader::{Leader, Seen, draw},
 };
 
@@ -41,6 +45,15 @@ impl Refusal {
         Self { code, message: message.into(), hint: None }
     }
 
+    /// An error in its own words; the hint among them is set apart.
+    fn worded(code: &'static str, error: &dyn std::error::Error) -> Self {
+        let text = error.to_string();
+        match text.split_once("\nhint: ") {
+            Some((message, hint)) => Self::new(code, message).hint(hint),
+            None => Self::new(code, text),
+        }
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -49,8 +62,17 @@ impl Refusal {
 
 impl From<ClusterError> for Refusal {
     fn from(error: ClusterError) -> Self {
-        let code = if error.is_conflict() { "conflict" } else { "store-unreachable" };
-        Self::new(code, error.to_string())
+        let code = match &error {
+            ClusterError::Store(StoreError::Conflict { .. }) => "conflict",
+            ClusterError::Store(StoreError::Unreachable { .. }) => "store-unreachable",
+            ClusterError::Store(
+                StoreError::Compacted { .. }
+                | StoreError::Corrupt { .. }
+                | StoreError::Failed { .. },
+            )
+            | ClusterError::Record(_) => "internal",
+        };
+        Self::worded(code, &error)
     }
 }
 
@@ -61,7 +83,7 @@ impl From<PeerError> for Refusal {
             flocker_ports::PeerErrorKind::Retry => "agent-retry",
             flocker_ports::PeerErrorKind::Refused => "agent-refused",
         };
-        Self::new(code, error.to_string())
+        Self::worded(code, &error)
     }
 }
 
@@ -97,6 +119,12 @@ impl Control {
         Ok(self.leader.inner.parts.cluster.read().await?)
     }
 
+    /// The records as they change. They may be older than what [`Control::state`] answered before.
+    #[must_use]
+    pub fn followed(&self) -> Followed {
+        self.leader.inner.parts.followed.clone()
+    }
+
     /// What a node said last.
     #[must_use]
     pub fn seen(&self, node: &NodeName) -> Option<Seen> {
@@ -107,51 +135,6 @@ impl Control {
     #[must_use]
     pub fn notes(&self) -> Vec<Note> {
         self.leader.notes()
-    }
-
-    /// Marks a node as to be emptied, or takes the mark back. The planner moves its apps away.
-    ///
-    /// # Errors
-    /// When there is no such node.
-    pub async fn set_draining(&self, name: &NodeName, draining: bool) -> Result<(), Refusal> {
-        self.change_node(name, |node| node.draining = draining).await
-    }
-
-    /// Sets labels of a node, and removes those without a value.
-    ///
-    /// # Errors
-    /// When there is no such node.
-    pub async fn label(
-        &self,
-        name: &NodeName,
-        labels: &BTreeMap<String, Option<String>>,
-    ) -> Result<(), Refusal> {
-        self.change_node(name, |node| {
-            for (key, value) in labels {
-                match value {
-                    Some(value) => drop(node.labels.insert(key.clone(), value.clone())),
-                    None => drop(node.labels.remove(key)),
-                }
-            }
-        })
-        .await
-    }
-
-    async fn change_node(
-        &self,
-        name: &NodeName,
-        change: impl Fn(&mut Node),
-    ) -> Result<(), Refusal> {
-        self.attempt(|state: &State| {
-            let Versioned { value, revision } =
-                state.nodes.get(name).ok_or_else(|| no_node(name, state))?;
-            let mut node = value.clone();
-            change(&mut node);
-            Ok(Some(self.leader.inner.parts.cluster.change().replace(*revision, &node)))
-        })
-        .await?;
-        self.leader.wake();
-        Ok(())
     }
 
     /// Deploys an app, or changes it to this manifest.
@@ -253,7 +236,7 @@ impl Control {
         Ok((Some(id), changes.replace(known.revision, &record).create(&operation)))
     }
 
-    /// Moves an app to a node, or to the best other one.
+    /// Moves an app to a node, or to the best other one. Beside the operation, what the operator should know of it.
     ///
     /// # Errors
     /// No such app or node, an app that is being worked on or is there already, no node that may hold it.
@@ -261,7 +244,7 @@ impl Control {
         &self,
         app: &AppName,
         target: Option<&NodeName>,
-    ) -> Result<OperationId, Refusal> {
+    ) -> Result<(OperationId, Option<String>), Refusal> {
         let state = self.state().await?;
         let known = state.apps.get(app).ok_or_else(|| no_app(app))?;
         free(known)?;
@@ -276,6 +259,7 @@ impl Control {
         let (world, policies) =
             (self.leader.world(&state), self.leader.inner.parts.policies.clone());
         let (record, manifest) = (known.value.clone(), Arc::clone(manifest));
+        let pinned = manifest.placement.pinned;
         let (asked, named) = (id.clone(), target.cloned());
         let decided = tokio::task::spawn_blocking(move || {
             elsewhere(&world, &record, &manifest, named, &*policies, asked, seed)
@@ -287,11 +271,12 @@ impl Control {
             return Err(Refusal::new("no-candidate", format!("no other node may hold app `{app}`:\n{why}"))
                 .hint("`flocker node ls` shows the nodes; `--to NODE` overrules policies, not their health"));
         };
+        let warning = (!pinned).then(|| objection(&decision, &target)).flatten();
         let kind = OperationKind::Move { source, target, epoch: known.value.epoch };
         self.leader
             .begin(&state, id.clone(), app, kind, Purpose::Operator, Some(&decision))
             .await?;
-        Ok(id)
+        Ok((id, warning))
     }
 
     fn check_target(
@@ -301,13 +286,18 @@ impl Control {
         source: &NodeName,
         app: &AppName,
     ) -> Result<(), Refusal> {
-        let node = state.nodes.get(target).ok_or_else(|| no_node(target, state))?;
         if target == source {
             return Err(Refusal::new(
                 "already-there",
                 format!("app `{app}` is on node `{target}` already"),
             ));
         }
+        self.check_open(state, target)
+    }
+
+    /// Refuses a node that takes nothing new.
+    fn check_open(&self, state: &State, target: &NodeName) -> Result<(), Refusal> {
+        let node = state.nodes.get(target).ok_or_else(|| no_node(target, state))?;
         if node.value.draining {
             return Err(Refusal::new("node-draining", format!("node `{target}` is being drained"))
                 .hint(format!("`flocker node undrain {target}` ends that")));
@@ -324,9 +314,12 @@ impl Control {
     /// Removes an app, and its own volumes where asked to.
     ///
     /// # Errors
-    /// No such app, or one that is being worked on.
+    /// No such app, or one that is being worked on by an operation that can still be aborted, or gets on.
     pub async fn remove(&self, app: &AppName, volumes: bool) -> Result<OperationId, Refusal> {
-        let state = self.state().await?;
+        let mut state = self.state().await?;
+        if self.leader.give_up(&state, app).await? {
+            state = self.state().await?;
+        }
         let known = state.apps.get(app).ok_or_else(|| no_app(app))?;
         free(known)?;
         let (id, _) = draw();
@@ -347,11 +340,8 @@ impl Control {
                 return Ok(());
             }
             if value.state.is_final() {
-                return Err(Refusal::new(
-                    "point-of-no-return",
-                    format!("operation `{id}` has ended"),
-                )
-                .hint("`flocker operation show` shows how"));
+                return Err(Refusal::new("operation-ended", format!("operation `{id}` has ended"))
+                    .hint(format!("`flocker operation show {id}` shows how")));
             }
             if !phases::can_abort(&value) {
                 return Err(Refusal::new(
@@ -361,9 +351,11 @@ impl Control {
                         value.phase
                     ),
                 )
-                .hint("it ends by itself; `flocker operation watch` shows how far it is"));
+                .hint(format!(
+                    "it ends by itself; `flocker operation watch {id}` shows how far it is"
+                )));
             }
-            value.undoing = Some("an operator asked to abort".to_owned());
+            value.undoing = Some(phases::ASKED_TO_ABORT.to_owned());
             value.state = OperationState::Running;
             let changes = self.leader.inner.parts.cluster.change().replace(revision, &value);
             match self.leader.inner.parts.cluster.commit(changes).await {
@@ -383,16 +375,28 @@ impl Control {
         found.map(|o| o.value).ok_or_else(|| no_operation(id))
     }
 
-    /// What was decided for an operation, and why, as a JSON document with a `text` for people.
+    /// What was decided for an operation, or for an app last, and why, as a JSON document with a `text` for people.
     ///
     /// # Errors
-    /// No such operation, or one that no decision led to.
-    pub async fn explain(&self, id: &OperationId) -> Result<Bytes, Refusal> {
-        let found = self.leader.inner.parts.cluster.decision(id).await?;
-        found.ok_or_else(|| {
-            Refusal::new("decision-not-found", format!("no decision of a policy led to `{id}`"))
-                .hint("`flocker operation ls` lists operations; moves and deployments have a decision")
-        })
+    /// No such app or operation, or one that no decision led to.
+    pub async fn explain(&self, subject: &str) -> Result<Bytes, Refusal> {
+        let state = self.state().await?;
+        let known = |o: &&Operation| o.app.as_str() == subject || o.id.as_str() == subject;
+        // The newest first: an update, say, is no decision of a policy, and the app is where an older one put it.
+        for operation in state.operations.values().rev().filter(known) {
+            if let Some(document) = self.leader.inner.parts.cluster.decision(&operation.id).await? {
+                return Ok(document);
+            }
+        }
+        let is_there = state.operations.values().any(|o| known(&o))
+            || state.apps.keys().any(|app| app.as_str() == subject);
+        let message = match is_there {
+            true => format!("no decision of a policy about `{subject}` is remembered"),
+            false => format!("there is neither an app nor an operation `{subject}`"),
+        };
+        Err(Refusal::new("decision-not-found", message).hint(
+            "`flocker app ls` and `flocker operation ls --all` list what there is; moves and deployments have a decision",
+        ))
     }
 
     /// The output of an app's containers.
@@ -408,6 +412,9 @@ impl Control {
     ) -> Result<LogStream, Refusal> {
         let state = self.state().await?;
         let known = state.apps.get(app).ok_or_else(|| no_app(app))?;
+        if let (Some(container), Some(manifest)) = (container, state.manifests.get(app)) {
+            has_container(manifest, container)?;
+        }
         let owner = known.value.owner.as_ref().and_then(|n| state.nodes.get(n));
         let node = owner
             .ok_or_else(|| Refusal::new("no-candidate", format!("app `{app}` has no node yet")))?;
@@ -440,6 +447,18 @@ impl Control {
     }
 }
 
+/// What speaks against the node that an operator named, where that will move the app away again.
+fn objection(decision: &Decision, target: &NodeName) -> Option<String> {
+    let refused = decision.candidates.iter().find(|c| c.node == *target && c.score.is_none());
+    let refused = refused.map(|c| c.reasons.join(", "));
+    let excluded = decision.excluded.iter().find(|e| e.node == *target);
+    let why = refused.or_else(|| excluded.map(|e| e.reason.to_string()))?;
+    Some(format!(
+        "node `{target}` is no place for app `{}`: {why}; it is moved away again when policies are asked next, unless it is pinned (`x-flocker: {{ placement: {{ pinned: true }} }}`)",
+        decision.app
+    ))
+}
+
 /// Records for the app's volumes that do not exist yet; those that do must be free, or its own.
 fn new_volumes(state: &State, app: &App, mut changes: Changes) -> Result<Changes, Refusal> {
     for spec in &app.volumes {
@@ -458,7 +477,7 @@ fn new_volumes(state: &State, app: &App, mut changes: Changes) -> Result<Changes
                     "volume-not-found",
                     format!("external volume `{name}` does not exist"),
                 )
-                .hint(format!("`flocker volume create {name}` makes it")));
+                .hint(format!("`flocker volume create {name} --size SIZE` makes it")));
             }
             (None, VolumeSource::Own(_)) => {
                 changes = changes.create(&Volume {
@@ -477,7 +496,7 @@ fn new_volumes(state: &State, app: &App, mut changes: Changes) -> Result<Changes
     Ok(changes)
 }
 
-fn volume_id() -> VolumeId {
+pub(crate) fn volume_id() -> VolumeId {
     #[expect(
         clippy::expect_used,
         reason = "a UUID consists of digits, letters from a to f and dashes"
@@ -543,6 +562,16 @@ fn free(known: &Versioned<AppRecord>) -> Result<(), Refusal> {
 fn no_app(app: &AppName) -> Refusal {
     Refusal::new("app-not-found", format!("there is no app `{app}`"))
         .hint("`flocker app ls` lists the apps")
+}
+
+fn has_container(app: &App, name: &ContainerName) -> Result<(), Refusal> {
+    if app.containers.iter().any(|container| container.name == *name) {
+        return Ok(());
+    }
+    let names: Vec<_> = app.containers.iter().map(|c| c.name.to_string()).collect();
+    let message = format!("app `{}` has no container `{name}`", app.name);
+    Err(Refusal::new("container-not-found", message)
+        .hint(format!("its containers are: {}", names.join(", "))))
 }
 
 fn no_operation(id: &OperationId) -> Refusal {

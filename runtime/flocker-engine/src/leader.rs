@@ -7,6 +7,7 @@ mod moving;
 mod nodes;
 mod removing;
 mod runner;
+pub(crate) mod upkeep;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,13 +18,13 @@ use std::{
 
 use flocker_model::{
     AppName, Epoch, Node, NodeName, Operation, OperationId, OperationKind, OperationState, Purpose,
-    Snapshot, Timestamp,
+    Revision, Snapshot, Timestamp,
 };
 use flocker_planner::{
     Decision, Policies,
     plan::{Action, Note, Plan, Settings, World, plan},
 };
-use flocker_ports::{Clock, Order, Peer, PeerError, PeerErrorKind, Reply, Step, VolumeEpoch};
+use flocker_ports::{Clock, Order, Peer, PeerError, PeerErrorKind, Reply, Step};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -33,9 +34,6 @@ use crate::{
 };
 
 pub use nodes::Seen;
-
-/// Tidying up is not repeated sooner than this: the node was asked again by then, and if it refused, it may refuse again.
-const TIDY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Everything is planned anew this often, also when nothing is known to have changed.
 const ROUND: Duration = Duration::from_millis(500);
@@ -76,8 +74,8 @@ pub(crate) struct Inner {
     pub(crate) parts: LeaderParts,
     pub(crate) nodes: nodes::Nodes,
     driven: Mutex<BTreeSet<OperationId>>,
-    /// Where containers are being removed of apps that are elsewhere.
-    tidying: Mutex<BTreeSet<(NodeName, AppName)>>,
+    /// Which nodes are given orders about which apps, beside any operation.
+    occupied: Mutex<BTreeSet<(NodeName, AppName)>>,
     /// Operators' changes are thought over one after the other.
     pub(crate) asked: tokio::sync::Mutex<()>,
     notes: Mutex<Vec<Note>>,
@@ -92,7 +90,7 @@ impl Leader {
             parts,
             nodes: nodes::Nodes::default(),
             driven: Mutex::default(),
-            tidying: Mutex::default(),
+            occupied: Mutex::default(),
             asked: tokio::sync::Mutex::default(),
             notes: Mutex::default(),
             wake: Notify::new(),
@@ -155,6 +153,8 @@ impl Leader {
             let stop = stop.clone();
             tasks.spawn(async move {
                 tokio::select! {
+                    // Whoever is told to end takes no further step first.
+                    biased;
                     () = stop.cancelled() => {}
                     () = runner::drive(&leader, &id) => {}
                 }
@@ -204,51 +204,12 @@ impl Leader {
                     tracing::warn!(%app, %error, "an operation could not be begun");
                 }
             }
-            Action::Discard { node, app, epoch } => {
-                self.tidy_up(node, app, epoch, Step::Discard, stop, tasks);
-            }
-            Action::Retire { node, app, epoch, volumes } => {
-                let retired = |(id, epoch, point)| (VolumeEpoch { id, epoch }, point);
-                let volumes = volumes.into_iter().map(retired).collect();
-                self.tidy_up(node, app, epoch, Step::Retire { volumes }, stop, tasks);
-            }
+            upkeep @ (Action::Discard { .. }
+            | Action::Retire { .. }
+            | Action::Start { .. }
+            | Action::Clear { .. }
+            | Action::Forget { .. }) => self.look_after(state, upkeep, stop, tasks).await,
         }
-    }
-
-    /// Gives an order that no operation waits for, one at a time to a node about an app.
-    fn tidy_up(
-        &self,
-        node: NodeName,
-        app: AppName,
-        epoch: Epoch,
-        step: Step,
-        stop: &CancellationToken,
-        tasks: &tokio_util::task::TaskTracker,
-    ) {
-        let key = (node, app);
-        let mut tidying = self.inner.tidying.lock().unwrap_or_else(PoisonError::into_inner);
-        if !tidying.insert(key.clone()) {
-            return;
-        }
-        let (leader, stop) = (self.clone(), stop.clone());
-        // A node that hangs must not delay what is planned for others.
-        tasks.spawn(async move {
-            let work = async {
-                let (node, app) = &key;
-                tracing::info!(%node, %app, ?step, "tidying up after an app that is elsewhere");
-                let order = Self::order(&draw().0, app, epoch, step);
-                if let Err(error) = leader.tell(node, order).await {
-                    tracing::warn!(%error, "what an app left behind stays for now");
-                }
-                // What the node says next is older than what it just did, for as long as it takes to ask it again.
-                tokio::time::sleep(TIDY_PAUSE).await;
-            };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = work => {}
-            }
-            leader.inner.tidying.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        });
     }
 
     /// Writes an operation down, with the decision that led to it; it is driven from then on. The app must not be held
@@ -352,15 +313,23 @@ impl Leader {
                     Some((name.clone(), (a.value.clone(), (**state.manifests.get(name)?).clone())))
                 })
                 .collect(),
+            changed: state.apps.iter().map(|(name, a)| (name.clone(), a.revision)).collect(),
             volumes: state.volumes.values().map(|v| v.value.clone()).collect(),
+            leftovers: state.leftovers.values().cloned().collect(),
             operations: state.operations.iter().filter_map(unfinished).collect(),
             setbacks: setbacks(state),
         }
     }
 
-    /// An order for an operation.
-    pub(crate) fn order(operation: &OperationId, app: &AppName, epoch: Epoch, step: Step) -> Order {
-        Order { operation: operation.clone(), app: app.clone(), epoch, step }
+    /// An order for an operation, as it follows from the records at `revision`.
+    pub(crate) fn order(
+        operation: &OperationId,
+        app: &AppName,
+        epoch: Epoch,
+        revision: Revision,
+        step: Step,
+    ) -> Order {
+        Order { operation: operation.clone(), app: app.clone(), epoch, revision, step }
     }
 }
 
@@ -393,21 +362,26 @@ fn superfluous(state: &State) -> Vec<OperationId> {
 
 /// A new id and a seed for its decision, drawn from the id: whoever knows the id can repeat the decision.
 pub(crate) fn draw() -> (OperationId, u64) {
-    let id = uuid::Uuid::now_v7();
-    let seed = u64::from_be_bytes(id.as_bytes()[8..].try_into().unwrap_or_default());
-    let name = OperationId::new(id.to_string());
+    let name = OperationId::new(uuid::Uuid::now_v7().to_string());
     #[expect(
         clippy::expect_used,
         reason = "a UUID consists of digits, letters from a to f and dashes"
     )]
     let name = name.expect("a UUID is a valid operation id");
+    let seed = seed_of(&name);
     (name, seed)
+}
+
+/// The seed of an operation's decision: the random half of its id.
+fn seed_of(id: &OperationId) -> u64 {
+    let id = uuid::Uuid::parse_str(id.as_str()).unwrap_or_default();
+    u64::from_be_bytes(id.as_bytes()[8..].try_into().unwrap_or_default())
 }
 
 /// The snapshots that a node answered with, or whatever else it answered.
 pub(crate) fn snapshots_in(reply: Reply) -> Result<Vec<Snapshot>, Reply> {
     match reply {
         Reply::Snapshots(snapshots) => Ok(snapshots),
-        Reply::Done | Reply::Estimate(_) | Reply::Sent(_) => Err(reply),
+        Reply::Done | Reply::Sent(_) => Err(reply),
     }
 }

@@ -2,12 +2,17 @@
 //!
 //! A record of a newer version than ours is refused, never half understood.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use flocker_model::{
-    AppRecord, AppState, ByteSize, Epoch, Guid, MoveReport, Node, Operation, OperationKind,
-    OperationState, Phase, PhaseReport, Purpose, Replica, Round, Timestamp, Transfer, Volume,
+    AppRecord, AppState, ByteSize, Epoch, Guid, MoveReport, Node, NodeName, Operation,
+    OperationKind, OperationState, Phase, PhaseReport, Purpose, Replica, Round, Timestamp,
+    Transfer, Volume,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -106,7 +111,10 @@ macro_rules! record {
 record!(Node, StoredNode, "node/", |node| node.name.to_string());
 record!(AppRecord, StoredApp, "app/", |app| app.name.to_string());
 record!(Volume, StoredVolume, "volume/", |volume| volume.name.to_string());
+record!(RemovedNode, StoredRemoved, "removed/", |gone| gone.identity.clone());
 record!(Operation, StoredOperation, "operation/", |operation| operation.id.to_string());
+
+mod leftover;
 
 /// A name as it was stored, checked again: a store may have been edited by hand.
 fn name<T: std::str::FromStr<Err = flocker_model::InvalidName>>(text: String) -> Result<T, String> {
@@ -130,6 +138,8 @@ struct StoredNode {
     mesh: SocketAddr,
     replication: SocketAddr,
     labels: BTreeMap<String, String>,
+    #[serde(default)]
+    configured: BTreeSet<String>,
     draining: bool,
     identity: String,
 }
@@ -142,6 +152,7 @@ impl From<&Node> for StoredNode {
             mesh: n.mesh,
             replication: n.replication,
             labels: n.labels.clone(),
+            configured: n.configured.clone(),
             draining: n.draining,
             identity: n.identity.clone(),
         }
@@ -156,9 +167,42 @@ impl StoredNode {
             mesh: self.mesh,
             replication: self.replication,
             labels: self.labels,
+            configured: self.configured,
             draining: self.draining,
             identity: self.identity,
         })
+    }
+}
+
+/// An installation that an operator removed from the cluster: it must not come back by itself. Its name is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedNode {
+    /// Which one.
+    pub identity: String,
+    /// What it was called.
+    pub name: NodeName,
+    /// When it was removed.
+    pub at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRemoved {
+    identity: String,
+    name: String,
+    at_ms: u64,
+}
+
+impl From<&RemovedNode> for StoredRemoved {
+    fn from(gone: &RemovedNode) -> Self {
+        let RemovedNode { identity, name, at } = gone;
+        Self { identity: identity.clone(), name: name.to_string(), at_ms: at.0 }
+    }
+}
+
+impl StoredRemoved {
+    fn into_model(self) -> Result<RemovedNode, String> {
+        let Self { identity, name: text, at_ms } = self;
+        Ok(RemovedNode { identity, name: name(text)?, at: Timestamp(at_ms) })
     }
 }
 
@@ -279,10 +323,24 @@ struct StoredOperation {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum StoredKind {
-    Deploy { target: String },
-    Update { node: String, manifest: String },
-    Move { source: String, target: String, epoch: u64 },
-    Remove { node: Option<String>, volumes: bool },
+    Deploy {
+        target: String,
+        #[serde(default)]
+        tried: Vec<String>,
+    },
+    Update {
+        node: String,
+        manifest: String,
+    },
+    Move {
+        source: String,
+        target: String,
+        epoch: u64,
+    },
+    Remove {
+        node: Option<String>,
+        volumes: bool,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -309,6 +367,8 @@ struct StoredPhase {
     phase: String,
     took_us: u64,
     undo: bool,
+    #[serde(default)]
+    trouble: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -322,7 +382,10 @@ struct StoredRound {
 impl From<&OperationKind> for StoredKind {
     fn from(kind: &OperationKind) -> Self {
         match kind {
-            OperationKind::Deploy { target } => Self::Deploy { target: target.to_string() },
+            OperationKind::Deploy { target, tried } => Self::Deploy {
+                target: target.to_string(),
+                tried: tried.iter().map(ToString::to_string).collect(),
+            },
             OperationKind::Update { node, manifest } => {
                 Self::Update { node: node.to_string(), manifest: manifest.clone() }
             }
@@ -341,7 +404,10 @@ impl From<&OperationKind> for StoredKind {
 impl StoredKind {
     fn into_model(self) -> Result<OperationKind, String> {
         Ok(match self {
-            Self::Deploy { target } => OperationKind::Deploy { target: name(target)? },
+            Self::Deploy { target, tried } => OperationKind::Deploy {
+                target: name(target)?,
+                tried: tried.into_iter().map(name).collect::<Result<_, _>>()?,
+            },
             Self::Update { node, manifest } => {
                 OperationKind::Update { node: name(node)?, manifest }
             }
@@ -409,6 +475,7 @@ impl From<&Operation> for StoredOperation {
             phase: p.phase.to_string(),
             took_us: u64::try_from(p.took.as_micros()).unwrap_or(u64::MAX),
             undo: p.undo,
+            trouble: p.trouble.clone(),
         };
         let round = |r: &Round| StoredRound {
             tag: r.tag.to_string(),
@@ -443,7 +510,8 @@ impl StoredOperation {
     fn into_model(self) -> Result<Operation, String> {
         let phases = |p: StoredPhase| {
             let took = Duration::from_micros(p.took_us);
-            Ok::<_, String>(PhaseReport { phase: phase(&p.phase)?, took, undo: p.undo })
+            let (phase, undo, trouble) = (phase(&p.phase)?, p.undo, p.trouble);
+            Ok::<_, String>(PhaseReport { phase, took, undo, trouble })
         };
         let rounds = |r: StoredRound| {
             let took = Duration::from_millis(r.took_ms);

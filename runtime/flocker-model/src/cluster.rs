@@ -1,6 +1,10 @@
 //! The cluster as the store remembers it, and what nodes say of themselves.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddr,
+};
 
 use crate::{
     AppName, ByteSize, CpuMillis, Epoch, Guid, NodeName, OperationId, SnapshotTag, Timestamp,
@@ -20,6 +24,8 @@ pub struct Node {
     pub replication: SocketAddr,
     /// Labels, from its configuration and from operators.
     pub labels: BTreeMap<String, String>,
+    /// The keys of those labels that come from its configuration, and go when the configuration drops them.
+    pub configured: BTreeSet<String>,
     /// An operator wants it empty.
     pub draining: bool,
     /// Made anew at each installation: two machines with one name are told apart.
@@ -97,6 +103,34 @@ pub struct Volume {
     pub ownership: Option<(u32, u32)>,
     /// Read-only copies on other nodes.
     pub replicas: Vec<Replica>,
+}
+
+/// What a node may still have although no record names it any more: it did not answer when that was removed, and is
+/// told again when it does. Written down, because what a node has and no record names is otherwise left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// The node.
+    pub node: NodeName,
+    /// What it is.
+    pub what: Left,
+}
+
+/// Something that nobody has any use for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// The app's containers that were made under this epoch or an older one.
+    App { name: AppName, epoch: Epoch },
+    /// A copy of a volume that nobody wrote to yet, or whose removal was asked for.
+    Volume { id: VolumeId, name: VolumeName, epoch: Epoch },
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::App { name, .. } => write!(f, "containers of app `{name}`"),
+            Self::Volume { name, .. } => write!(f, "volume `{name}`"),
+        }
+    }
 }
 
 /// A read-only copy of a volume, at some snapshot of ours.

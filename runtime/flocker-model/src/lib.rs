@@ -14,7 +14,9 @@ pub use app::{
     App, Condition, ContainerSpec, Dependency, Healthcheck, Link, LinkTarget, Mount,
     PlacementRules, Restart, Service, VolumeSource, VolumeSpec,
 };
-pub use cluster::{AppRecord, AppState, Capacity, Node, NodeStats, Replica, Volume};
+pub use cluster::{
+    AppRecord, AppState, Capacity, Left, Leftover, Node, NodeStats, Replica, Volume,
+};
 pub use ids::{
     AppName, ContainerName, Epoch, InvalidName, NodeName, OperationId, Revision, ServiceName,
     SnapshotTag, VolumeId, VolumeName,

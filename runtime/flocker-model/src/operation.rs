@@ -36,8 +36,8 @@ pub struct Operation {
 /// What an operation does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperationKind {
-    /// Makes volumes and containers on a node, and starts them.
-    Deploy { target: NodeName },
+    /// Makes volumes and containers on a node, and starts them. On the nodes `tried` that was not possible.
+    Deploy { target: NodeName, tried: Vec<NodeName> },
     /// Replaces the containers where they are, with a new manifest.
     Update { node: NodeName, manifest: String },
     /// Moves the app with its data.
@@ -181,7 +181,8 @@ impl fmt::Display for Phase {
 /// What an operation did, phase by phase.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MoveReport {
-    /// Phases in the order in which they ran; a phase that ran twice stands twice.
+    /// Phases in the order in which they ran; a phase that ran twice stands twice, and so does one that failed and was
+    /// undone.
     pub phases: Vec<PhaseReport>,
     /// Each snapshot that was sent.
     pub rounds: Vec<Round>,
@@ -193,7 +194,7 @@ impl MoveReport {
     /// The bytes of all streams together.
     #[must_use]
     pub fn bytes(&self) -> ByteSize {
-        ByteSize(self.rounds.iter().map(|r| r.transfer.bytes.0).sum())
+        self.rounds.iter().map(|r| r.transfer.bytes).sum()
     }
 }
 
@@ -206,6 +207,8 @@ pub struct PhaseReport {
     pub took: Duration,
     /// Whether it was run to go back.
     pub undo: bool,
+    /// Why it did not succeed, or what it could not do and left for later.
+    pub trouble: Option<String>,
 }
 
 /// One snapshot of the app's volumes that travelled.

@@ -15,6 +15,12 @@ pub const PARK_BUDGET: Duration = Duration::from_secs(20);
 /// A node that is needed may be silent so long before connections are held; then the operation is undone.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Why an operation goes back that an operator asked to abort.
+pub const ASKED_TO_ABORT: &str = "an operator asked to abort";
+
+/// Nodes on which a deployment is tried at most.
+pub const DEPLOY_NODES_MAX: usize = 3;
+
 /// How running a phase, or undoing it, ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -146,9 +152,17 @@ fn forward(operation: &Operation, outcome: Outcome, now: Timestamp) -> Next {
         Outcome::Refused { reason } => Next::Again { reason },
         // The app runs at its new place; what is left to do at the old one is done when that node is back.
         Outcome::Retry { since, .. }
-            if operation.phase == Phase::Reverse && now.since(since) >= PATIENCE =>
+            if operation.phase == Phase::Reverse
+                && matches!(operation.kind, OperationKind::Move { .. })
+                && now.since(since) >= PATIENCE =>
         {
             following(operation)
+        }
+        // The records say where it runs and how: it is started there when that node is back.
+        Outcome::Retry { reason, since }
+            if !returnable && started_later(operation) && now.since(since) >= PATIENCE =>
+        {
+            Next::RunDespite { trouble: reason }
         }
         Outcome::Retry { reason, since } => {
             let patient = !returnable || operation.parked.is_some() || now.since(since) < PATIENCE;
@@ -158,6 +172,16 @@ fn forward(operation: &Operation, outcome: Outcome, now: Timestamp) -> Next {
                 Next::TurnBack { reason }
             }
         }
+    }
+}
+
+/// Whether the rest of it follows from the records alone, once the node that is waited for is back.
+fn started_later(operation: &Operation) -> bool {
+    let starts = matches!(operation.phase, Phase::Prepare | Phase::Start);
+    match operation.kind {
+        OperationKind::Deploy { .. } | OperationKind::Update { .. } => starts,
+        // The copy at the target is no owner's yet, or the source's is not put away.
+        OperationKind::Move { .. } | OperationKind::Remove { .. } => false,
     }
 }
 
@@ -254,6 +278,32 @@ mod tests {
     }
 
     #[test]
+    fn a_removal_is_never_called_done_because_a_node_did_not_answer() {
+        let mut removal = moving(Phase::Reverse);
+        removal.kind = OperationKind::Remove { node: None, volumes: true };
+        let silent = Outcome::Retry { reason: "silent".into(), since: Timestamp(0) };
+
+        let next = after(&removal, silent, Timestamp(10_000_000));
+
+        assert!(matches!(next, Next::Again { .. }), "{next:?}");
+    }
+
+    #[test]
+    fn a_new_app_whose_node_died_is_left_to_be_started_later_and_a_moved_one_is_not() {
+        let target = NodeName::new("n1").unwrap();
+        let mut deploy = moving(Phase::Start);
+        deploy.parked = None;
+        deploy.kind = OperationKind::Deploy { target, tried: vec![] };
+        let silent = || Outcome::Retry { reason: "silent".into(), since: Timestamp(0) };
+
+        assert!(matches!(after(&deploy, silent(), Timestamp(59_999)), Next::Again { .. }));
+        let next = after(&deploy, silent(), Timestamp(60_000));
+        assert_eq!(next, Next::RunDespite { trouble: "silent".into() });
+        let moved = after(&moving(Phase::Start), silent(), Timestamp(60_000));
+        assert!(matches!(moved, Next::Again { .. }), "{moved:?}");
+    }
+
+    #[test]
     fn going_back_undoes_every_phase_in_reverse_and_ends_as_aborted() {
         let mut operation = moving(Phase::Delta);
         operation.undoing = Some("asked to".into());
@@ -307,7 +357,7 @@ mod tests {
     fn every_kind_commits_exactly_once() {
         let node = NodeName::new("n1").unwrap();
         for kind in [
-            OperationKind::Deploy { target: node.clone() },
+            OperationKind::Deploy { target: node.clone(), tried: vec![] },
             OperationKind::Update { node: node.clone(), manifest: String::new() },
             OperationKind::Move { source: node.clone(), target: node.clone(), epoch: Epoch(1) },
             OperationKind::Remove { node: Some(node.clone()), volumes: true },

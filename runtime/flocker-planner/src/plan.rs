@@ -2,12 +2,14 @@
 //!
 //! Planning again right after a plan was carried out plans nothing. Whatever is not done is said, with the reason.
 
+mod upkeep;
+
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use flocker_model::{
-    App, AppName, AppRecord, AppState, Epoch, MoveReport, Node, NodeName, NodeStats, Operation,
-    OperationId, OperationKind, OperationState, Phase, Point, Purpose, Revision, Role, Timestamp,
-    Volume, VolumeId, VolumeState,
+    App, AppName, AppRecord, AppState, Epoch, Leftover, MoveReport, Node, NodeName, NodeStats,
+    Operation, OperationId, OperationKind, OperationState, Phase, Point, Purpose, Revision,
+    Timestamp, Volume, VolumeId, VolumeState,
 };
 
 use crate::{BuiltIn, DecidedBy, Decision, Policies, place, view::View, worth_moving};
@@ -23,8 +25,13 @@ pub struct World {
     pub nodes: BTreeMap<NodeName, NodeSeen>,
     /// The apps, with their manifests read.
     pub apps: BTreeMap<AppName, (AppRecord, App)>,
+    /// When each app's record last changed, also of those whose manifest cannot be read: what a node said before that
+    /// says nothing about it.
+    pub changed: BTreeMap<AppName, Revision>,
     /// The volumes.
     pub volumes: Vec<Volume>,
+    /// What nodes may still have that no record names any more.
+    pub leftovers: Vec<Leftover>,
     /// The operations that have not ended.
     pub operations: BTreeMap<OperationId, Operation>,
     /// The apps whose last move was undone: when, and why.
@@ -38,12 +45,25 @@ pub struct NodeSeen {
     pub node: Node,
     /// Whether it answered lately.
     pub alive: bool,
+    /// The revision of the records when it was asked.
+    pub asked: Revision,
     /// What it said of itself.
     pub stats: NodeStats,
     /// Its volumes; `None`: unknown.
     pub volumes: Option<Vec<VolumeState>>,
-    /// The apps of which it holds containers or an order, and under which epoch; `None`: unknown.
-    pub apps: Option<Vec<(AppName, Epoch)>>,
+    /// The apps of which it holds containers or an order; `None`: unknown.
+    pub apps: Option<Vec<AppSeen>>,
+}
+
+/// An app on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppSeen {
+    /// The app.
+    pub name: AppName,
+    /// The epoch under which the node holds it.
+    pub epoch: Epoch,
+    /// Whether the node keeps it running.
+    pub kept: bool,
 }
 
 /// A move that was undone is not begun again by itself before this time: what stood in its way is rarely gone sooner, and
@@ -92,6 +112,12 @@ pub enum Action {
     Discard { node: NodeName, app: AppName, epoch: Epoch },
     /// Tell a node that an app moved away from while it was silent: its sealed copies become replicas at these points.
     Retire { node: NodeName, app: AppName, epoch: Epoch, volumes: Vec<(VolumeId, Epoch, Point)> },
+    /// Tell a node to run an app that the records place there and that it knows nothing of: it lost its journal.
+    Start { node: NodeName, app: AppName },
+    /// Tell a node to remove what no record names any more.
+    Clear { leftover: Leftover },
+    /// Forget what was left on a node that is no longer one of the cluster: nobody will ever reach it.
+    Forget { leftover: Leftover },
 }
 
 /// Why something was not done.
@@ -152,7 +178,7 @@ pub fn plan(
             view = View::of(&expected);
         }
     }
-    plan.actions.extend(leftovers(world));
+    upkeep::check(world, &mut plan);
     plan
 }
 
@@ -282,7 +308,7 @@ impl<'a> Context<'a> {
             Some(target) => plan.actions.push(Action::Begin {
                 id,
                 app: self.record.name.clone(),
-                kind: OperationKind::Deploy { target: target.clone() },
+                kind: OperationKind::Deploy { target: target.clone(), tried: vec![] },
                 purpose: Purpose::Create,
                 decision: Box::new(decision),
             }),
@@ -345,51 +371,22 @@ pub fn elsewhere(
     decision
 }
 
-/// What a node still has of apps that are elsewhere, because it did not answer when that was tidied up. A node that did
-/// not say what it holds is left alone, and so is one that an operation works with.
-fn leftovers(world: &World) -> Vec<Action> {
-    let mut actions = vec![];
-    for (name, seen) in world.nodes.iter().filter(|(_, seen)| seen.alive) {
-        for (record, _) in world.apps.values() {
-            let idle = record.operation.is_none() && record.state == AppState::Deployed;
-            let elsewhere = record.owner.as_ref().is_some_and(|owner| owner != name);
-            if !idle || !elsewhere {
-                continue;
-            }
-            let (node, app) = (name.clone(), record.name.clone());
-            let volumes = sealed(world, name, seen, record);
-            let held = seen.apps.iter().flatten().find(|(app, _)| *app == record.name);
-            match held {
-                _ if !volumes.is_empty() => {
-                    actions.push(Action::Retire { node, app, epoch: record.epoch, volumes });
-                }
-                Some((_, epoch)) => {
-                    let epoch = record.epoch.max(*epoch);
-                    actions.push(Action::Discard { node, app, epoch });
-                }
-                None => {}
-            }
-        }
-    }
-    actions
-}
-
-/// The app's volumes that a node sealed when it gave them away, and at which snapshot.
-fn sealed(
+/// Where a deployment that was not possible on the nodes `tried` is tried next.
+#[must_use]
+pub fn again(
     world: &World,
-    name: &NodeName,
-    seen: &NodeSeen,
     record: &AppRecord,
-) -> Vec<(VolumeId, Epoch, Point)> {
-    let given_away = |volume: &Volume| {
-        let copy = seen.volumes.iter().flatten().find(|v| v.id == volume.id)?;
-        let at = volume.replicas.iter().find(|r| r.node == *name)?;
-        let point = Point { tag: at.tag.clone(), guid: at.guid.clone() };
-        let left = copy.role == Role::Sealed && copy.epoch < volume.epoch;
-        left.then(|| (volume.id.clone(), volume.epoch, point))
-    };
-    let of_app = world.volumes.iter().filter(|v| v.app.as_ref() == Some(&record.name));
-    of_app.filter_map(given_away).collect()
+    app: &App,
+    tried: &[NodeName],
+    policies: &dyn Policies,
+    id: OperationId,
+    seed: u64,
+) -> Decision {
+    let mut world = world.clone();
+    world.nodes.retain(|name, _| !tried.contains(name));
+    let (view, settings) = (&View::of(&world), &Settings::default());
+    let context = Context { world: &world, settings, view, policies, record, app };
+    context.decide(id, seed, Purpose::Create)
 }
 
 #[cfg(test)]

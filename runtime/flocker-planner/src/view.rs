@@ -110,7 +110,7 @@ impl View {
 fn home<'a>(world: &'a World, record: &'a AppRecord) -> Option<&'a NodeName> {
     let operation = record.operation.as_ref().and_then(|id| world.operations.get(id));
     match operation.map(|o| (&o.kind, &o.undoing)) {
-        Some((OperationKind::Move { target, .. } | OperationKind::Deploy { target }, None)) => {
+        Some((OperationKind::Move { target, .. } | OperationKind::Deploy { target, .. }, None)) => {
             Some(target)
         }
         Some(_) | None => record.owner.as_ref(),

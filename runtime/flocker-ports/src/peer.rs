@@ -19,6 +19,9 @@ pub struct Order {
     pub app: AppName,
     /// The app's epoch under which the order is given; the agent refuses one older than it has seen.
     pub epoch: Epoch,
+    /// The revision of the records that led to the order. Under one epoch, the agent refuses an order that is older than
+    /// one it obeyed: the network may have kept it back.
+    pub revision: Revision,
     /// What to do.
     pub step: Step,
 }
@@ -32,8 +35,6 @@ pub enum Step {
     Snapshot { volumes: Vec<VolumeEpoch>, tag: SnapshotTag },
     /// List a volume's snapshots on this node, oldest first; none where there is no such volume. Answers [`Reply::Snapshots`].
     ListSnapshots { volume: VolumeEpoch },
-    /// Roughly how many bytes a send from `base` to the present state would take. Answers [`Reply::Estimate`].
-    Estimate { volume: VolumeEpoch, base: Option<Point> },
     /// Send a snapshot to another node, as the difference from `base` where given. Answers [`Reply::Sent`].
     Send {
         volume: VolumeEpoch,
@@ -65,7 +66,7 @@ pub enum Step {
     Start { manifest: String, volumes: Vec<AttachOrder> },
     /// Make the sealed copies replicas, and remove the app's containers.
     Retire { volumes: Vec<(VolumeEpoch, Point)> },
-    /// Remove the app's containers, running or not, and forget the app.
+    /// Remove the app's containers, running or not. Only its epoch is remembered.
     Remove,
     /// Remove volumes for good.
     DestroyVolumes { volumes: Vec<VolumeEpoch> },
@@ -109,8 +110,6 @@ pub enum Reply {
     Done,
     /// The snapshots, in the order of the volumes.
     Snapshots(Vec<Snapshot>),
-    /// About so many bytes.
-    Estimate(ByteSize),
     /// What the stream cost.
     Sent(Transfer),
 }
@@ -137,6 +136,8 @@ pub struct ObservedApp {
     pub app: AppName,
     /// The epoch under which the node holds it.
     pub epoch: Epoch,
+    /// Whether the agent was told to run it, and keeps it running. False where it only finds containers of it.
+    pub kept: bool,
     /// Its containers.
     pub containers: Vec<ObservedContainer>,
 }

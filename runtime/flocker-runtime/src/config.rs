@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::fs::FileTypeExt as _,
     path::PathBuf,
     time::Duration,
 };
@@ -10,6 +12,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Parser;
 use flocker_api::SOCKET_DEFAULT;
+use flocker_btrfs::PoolConfig;
 use flocker_docker::Subnet;
 use flocker_model::{ByteSize, NodeName};
 use serde::Deserialize;
@@ -176,16 +179,14 @@ impl Config {
         };
         let node = match (flags.node, file.node) {
             (Some(node), _) => node,
-            (None, Some(name)) => NodeName::new(name)?,
+            (None, Some(name)) => NodeName::new(name)
+                .context("`node` in the configuration file\nhint: write `node = \"n1\"`")?,
             (None, None) => host_name()?,
         };
         let address = flags.address.or(file.address).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        check_address(address)?;
         let join = flags.join.or(file.join);
-        if join.is_some_and(|leader| address.is_loopback() && !leader.ip().is_loopback()) {
-            bail!(
-                "other nodes cannot reach this one at {address}\nhint: give it an address with `--address`"
-            );
-        }
+        check_join(join, address)?;
         let own_place = flags.state_dir.or(file.state_dir);
         let socket =
             own_place.as_ref().map_or(SOCKET_DEFAULT.into(), |dir| dir.join("flocker.sock"));
@@ -194,11 +195,7 @@ impl Config {
             None => Pool::File(state_dir.join("pool.btrfs")),
             Some(text) => pool(&text)?,
         };
-        let pool_size = match (flags.pool_size, file.pool_size) {
-            (Some(size), _) => size,
-            (None, Some(text)) => text.parse()?,
-            (None, None) => ByteSize::gib(10),
-        };
+        let pool_size = pool_size(flags.pool_size, file.pool_size)?;
         let mut labels = file.labels;
         for label in &flags.label {
             let Some((key, value)) = label.split_once('=').filter(|(key, _)| !key.is_empty())
@@ -223,7 +220,7 @@ impl Config {
             docker: docker(flags.docker.or(file.docker))?,
             subnet,
             labels,
-            rebalance_every: seconds(flags.rebalance_every.or(file.rebalance_every), 30),
+            rebalance_every: rebalance_every(flags.rebalance_every.or(file.rebalance_every))?,
             rebalance_cooldown: seconds(flags.rebalance_cooldown.or(file.rebalance_cooldown), 300),
             gate: gate(flags.gate.or(file.gate))?,
             log: flags.log,
@@ -237,10 +234,65 @@ fn seconds(given: Option<u64>, default: u64) -> Duration {
     Duration::from_secs(given.unwrap_or(default))
 }
 
+fn rebalance_every(given: Option<u64>) -> anyhow::Result<Duration> {
+    if given == Some(0) {
+        bail!(
+            "`--rebalance-every 0` would ask policies without a pause\nhint: give it one second at least, or a long time for never"
+        );
+    }
+    Ok(seconds(given, 30))
+}
+
+/// Other nodes and clients are given this address, so it must lead to this machine alone.
+fn check_address(address: IpAddr) -> anyhow::Result<()> {
+    if address.is_unspecified() || address.is_multicast() {
+        bail!(
+            "nobody can reach this node at {address}\nhint: give it one address of this machine with `--address`"
+        );
+    }
+    Ok(())
+}
+
+fn check_join(join: Option<SocketAddr>, address: IpAddr) -> anyhow::Result<()> {
+    let Some(leader) = join else { return Ok(()) };
+    if leader == SocketAddr::new(address, PORT_API) {
+        bail!(
+            "`--join {leader}` is this node itself\nhint: name the node that holds the cluster's store; that one is started without `--join`"
+        );
+    }
+    if address.is_loopback() && !leader.ip().is_loopback() {
+        bail!(
+            "`--join {leader}`: other nodes cannot reach this one at {address}\nhint: give it an address with `--address`"
+        );
+    }
+    Ok(())
+}
+
+fn pool_size(flag: Option<ByteSize>, file: Option<String>) -> anyhow::Result<ByteSize> {
+    let size = match (flag, file) {
+        (Some(size), _) => size,
+        (None, Some(text)) => text.parse().context(
+            "`pool-size` in the configuration file\nhint: write `pool-size = \"100GiB\"`",
+        )?,
+        (None, None) => PoolConfig::SIZE_DEFAULT,
+    };
+    if size < PoolConfig::SIZE_MIN {
+        bail!(
+            "a pool of {size} is too small\nhint: give it at least {} with `--pool-size`",
+            PoolConfig::SIZE_MIN
+        );
+    }
+    Ok(size)
+}
+
 fn read(path: &PathBuf) -> anyhow::Result<File> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("could not read `{}`", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("`{}` is not a configuration", path.display()))
+    let name = path.display();
+    let text = fs::read_to_string(path).with_context(|| {
+        format!("could not read `{name}`\nhint: `--config` names a file in TOML")
+    })?;
+    toml::from_str(&text).with_context(|| {
+        format!("`{name}` is not a configuration\nhint: `flocker-runtime --help` shows an example")
+    })
 }
 
 fn host_name() -> anyhow::Result<NodeName> {
@@ -255,17 +307,26 @@ fn pool(text: &str) -> anyhow::Result<Pool> {
     match text.split_once(':') {
         Some(("btrfs", path)) if !path.is_empty() => Ok(Pool::Btrfs(path.into())),
         Some(("file", path)) if !path.is_empty() => Ok(Pool::File(path.into())),
-        Some(_) | None => bail!("`{text}` is not a pool\nhint: write `btrfs:DIR` or `file:PATH`"),
+        Some(_) | None => {
+            bail!("`{text}` is not a pool\nhint: write `--pool btrfs:DIR` or `--pool file:PATH`")
+        }
     }
 }
 
 fn docker(text: Option<String>) -> anyhow::Result<PathBuf> {
     let text = text.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
-    match text.strip_prefix("unix://") {
-        Some(path) if path.starts_with('/') => Ok(path.into()),
-        Some(_) | None => {
-            bail!("`{text}` is not Docker's address\nhint: write `unix:///var/run/docker.sock`")
-        }
+    let path = text.strip_prefix("unix://").filter(|path| path.starts_with('/'));
+    // One that is missing is waited for: Docker may start later than this node.
+    let is_other =
+        |path: &str| fs::metadata(path).is_ok_and(|found| !found.file_type().is_socket());
+    match path {
+        Some(path) if is_other(path) => bail!(
+            "`{path}` is not a socket, so Docker cannot be asked there\nhint: write `--docker unix:///var/run/docker.sock`"
+        ),
+        Some(path) => Ok(path.into()),
+        None => bail!(
+            "`{text}` is not Docker's address\nhint: write `--docker unix:///var/run/docker.sock`"
+        ),
     }
 }
 
@@ -297,6 +358,14 @@ fn plugins(flags: Vec<PathBuf>, file: Vec<FilePlugin>) -> anyhow::Result<Vec<Plu
     };
     let mut plugins = file.into_iter().map(from_file).collect::<Result<Vec<_>, _>>()?;
     plugins.extend(flags.into_iter().map(from_flag));
+    for plugin in &plugins {
+        let path = plugin.path.display();
+        fs::File::open(&plugin.path).with_context(|| {
+            format!(
+                "could not read the plugin `{path}`\nhint: `--plugin` names a WebAssembly component"
+            )
+        })?;
+    }
     Ok(plugins)
 }
 
@@ -332,6 +401,51 @@ mod tests {
         for bad in ["10.88.1.0", "10.88.1.0/33", "x/24", "10.88.1.0/0"] {
             assert!(subnet(bad, "10.0.0.1".parse().unwrap()).is_err(), "{bad}");
         }
+    }
+
+    /// Every flag with a value that it cannot have: what is refused names it, and says what can be done.
+    #[test]
+    fn a_wrong_value_is_refused_by_name_with_a_hint() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "pool-size = \"much\"\n").unwrap();
+        let file = file.display().to_string();
+        let docker = format!("unix://{file}");
+        let check = |flag: &str, value: &str| {
+            // A gate that exists, so that only what is asked about is wrong.
+            let arguments = ["flocker-runtime", "--node", "n1", "--gate", "/proc/self/exe"];
+            let arguments = arguments.into_iter().chain([flag, value]);
+            let said = match Flags::try_parse_from(arguments) {
+                Err(error) => error.to_string().replace("For more information", "hint: "),
+                Ok(flags) => {
+                    let refused = Config::from_flags(flags).map(drop);
+                    let (words, hints) = crate::last_words(&refused.expect_err(flag));
+                    format!("{words}\nhint: {}", hints.join("\nhint: "))
+                }
+            };
+            let (words, hint) = said.split_once("hint: ").unwrap_or((&said, ""));
+            assert!(words.contains(value) || words.contains(flag), "{flag} {value}: {said}");
+            assert!(hint.contains("--") || hint.contains("write"), "{flag} {value}: {said}");
+        };
+        check("--address", "somewhere");
+        check("--address", "0.0.0.0");
+        check("--join", "n1");
+        check("--join", "127.0.0.1:4521");
+        check("--join", "10.1.2.3:4521");
+        check("--pool", "zfs:tank");
+        check("--pool-size", "much");
+        check("--pool-size", "1.0 KiB");
+        check("--docker", "tcp://10.0.0.1:2375");
+        check("--docker", &docker);
+        check("--docker-subnet", "10.88.1.0");
+        check("--label", "east");
+        check("--rebalance-every", "0");
+        check("--rebalance-every", "soon");
+        check("--rebalance-cooldown", "-1");
+        check("--plugin", "/nowhere/spread.wasm");
+        check("--gate", "/nowhere/gate");
+        check("--config", "/nowhere/node.toml");
+        check("--config", &file);
     }
 
     #[test]

@@ -1,42 +1,44 @@
 //! The wiring: the only place that knows two adapters at once.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use anyhow::{Context as _, bail};
 use flocker_api::{Forward, Target};
-use flocker_btrfs::{BtrfsBackend, PoolConfig};
 use flocker_docker::{DockerConfig, DockerEngine};
 use flocker_engine::{
     agent::{Agent, AgentParts},
-    cluster::{Cluster, ClusterError, Versioned},
+    cluster::Cluster,
     control::Control,
     follower::{self, Followed},
     leader::{Leader, LeaderParts},
 };
-use flocker_model::Node;
 use flocker_planner::{Policies, plan::Settings};
 use flocker_plugins::{HostConfig, PluginHost};
-use flocker_ports::{Backend, Store, SystemClock};
+use flocker_ports::{Store, SystemClock};
 use flocker_proxy::{Limits, Proxy, ProxyConfig};
 use flocker_replication::{Receiving, ReceivingConfig, Sender, SenderConfig};
 use flocker_store::{EmbeddedStore, RemoteStore};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{Config, PORT_API, PORT_MESH, PORT_REPLICATION, Pool},
+    config::{Config, PORT_API, PORT_MESH, PORT_REPLICATION},
+    ground::Ground,
     identity,
     machine::ThisMachine,
     peers::Directory,
     proxy::{ProxyRoutes, publish},
+    registration::Registration,
     wire,
 };
-
-/// Docker may start after us at boot; it is asked again after this pause.
-const DOCKER_PAUSE: Duration = Duration::from_secs(2);
 
 /// Calls that are under way when the daemon is asked to end are given so long.
 const LAST_CALLS: Duration = Duration::from_millis(500);
@@ -44,13 +46,18 @@ const LAST_CALLS: Duration = Duration::from_millis(500);
 /// What runs is given so long to end after we were asked to; then it is left as a crash would leave it.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// A start that was given up because the daemon was asked to end while it waited for this.
+#[derive(Debug, thiserror::Error)]
+#[error("asked to end while waiting for {0}")]
+pub(crate) struct AskedToEnd(pub(crate) &'static str);
+
 /// Runs the node until it is asked to end.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     // From the first moment on: one that still waits for Docker or for the store is asked to end as well.
     tokio::spawn(stop_at_signal(stop.clone()));
-    match serve(config, stop.clone()).await {
-        Err(error) if stop.is_cancelled() => {
+    match serve(config, stop).await {
+        Err(error) if error.is::<AskedToEnd>() => {
             tracing::info!("ended before it was ready: {error:#}");
             Ok(())
         }
@@ -58,72 +65,137 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     }
 }
 
+/// What can be found out without making anything on the machine comes first.
 async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    // The node's address may be that of its bridge, which is there only once Docker made it.
+    let on_bridge = config.subnet.is_some_and(|subnet| subnet.gateway == config.address);
+    if !on_bridge {
+        drop(listen(config.address, 0, "anything").await?);
+    }
     let place = identity::open(&config.state_dir)?;
-    let tasks = TaskTracker::new();
-
+    let socket = Socket::open(&config.socket)?;
+    let listeners = if on_bridge { None } else { Some(Listeners::bind(&config).await?) };
     let policies = plugins(&config).await?;
-    let engine = Arc::new(docker(&config));
-    let gateway = network(&engine, &stop).await?;
-    let backend: Arc<BtrfsBackend> = Arc::new(pool(&config).await?);
-    for trouble in backend.troubles() {
-        tracing::warn!("{trouble}");
-    }
-    let listeners = Listeners::bind(&config).await?;
     let store = store(&config).await?;
-    let cluster = Cluster::new(store.clone());
-    let node = register(&config, &cluster, &place.identity, &stop).await?;
-    let followed = follower::follow(cluster.clone(), stop.clone());
-
-    let mut listen = vec![config.address];
-    listen.extend(Some(gateway).filter(|gateway| *gateway != config.address));
-    let limits = Limits::default();
-    let proxy = Proxy::start(ProxyConfig {
-        node: config.node.clone(),
-        listen,
-        mesh: listeners.mesh,
-        limits,
-    });
-    let sender = Sender::new(backend.clone(), SenderConfig::default());
-    let parts = AgentParts {
-        node: config.node.clone(),
-        backend: backend.clone(),
-        engine: engine.clone(),
-        replication: Arc::new(sender),
-        routes: Arc::new(ProxyRoutes(proxy.clone())),
-        clock: Arc::new(SystemClock),
-        machine: Arc::new(ThisMachine),
-    };
-    let agent = Agent::open(parts, &config.state_dir.join("journal"))?;
-    let leader = leader(&config, cluster, followed.clone(), agent.clone(), policies.clone());
-
-    tasks.spawn(publish(proxy.clone(), followed, stop.clone()));
-    let receiving: Arc<dyn Backend> = backend.clone();
-    let receiving_config = ReceivingConfig::new(config.node.clone());
-    tasks.spawn(Receiving::serve(listeners.replication, receiving, receiving_config, stop.clone()));
-    let (supervising, halting) = (agent.clone(), agent.clone());
-    let supervised = stop.clone();
-    tasks.spawn(async move { supervising.supervise(supervised).await });
-    if config.join.is_none() {
-        let (leading, led) = (leader.clone(), stop.clone());
-        tasks.spawn(async move { leading.lead(led).await });
+    let registration = Registration::new(&config, Cluster::new(store.clone()), &place.identity);
+    if let Some(store) = config.join {
+        // Said at once: the first answer that there is none takes a while.
+        tracing::info!(%store, "looking for the cluster's store");
     }
-    let answering = Answering { config: &config, leader, agent, policies, store };
-    answering.serve(listeners.api, &tasks, &stop)?;
+    registration.check(&stop).await?;
 
-    tracing::info!(node = %node.name, api = %node.api, socket = %config.socket.display(), %gateway, "ready");
-    stop.cancelled().await;
-    tracing::info!("ending; containers go on running");
-    tasks.close();
-    if tokio::time::timeout(FAREWELL, tasks.wait()).await.is_err() {
-        tracing::warn!(
-            "some tasks did not end in time; what they did is finished at the next start"
-        );
+    let engine = Arc::new(docker(&config));
+    let mut ground = Ground::new(engine.clone());
+    let starting = Starting { config, stop, registration, policies, store, engine };
+    match starting.start(&mut ground, socket, listeners).await {
+        Ok(running) => running.until_asked().await,
+        Err(error) => {
+            ground.undo().await;
+            Err(error)
+        }
     }
-    // A step that is still under way ends here as in a crash; its order is given again.
-    halting.halt();
-    proxy.stop().await;
-    Ok(())
+}
+
+/// What is known and open before anything is made on the machine.
+struct Starting {
+    config: Config,
+    stop: CancellationToken,
+    registration: Registration,
+    policies: Arc<PluginHost>,
+    store: Arc<dyn Store>,
+    engine: Arc<DockerEngine>,
+}
+
+impl Starting {
+    /// Makes what is missing on the machine and starts every part. Nothing runs yet where it fails.
+    async fn start(
+        self,
+        ground: &mut Ground,
+        socket: Socket,
+        listeners: Option<Listeners>,
+    ) -> anyhow::Result<Running> {
+        let Self { config, stop, registration, policies, store, engine } = self;
+        let gateway = ground.network(&stop).await?;
+        let listeners = match listeners {
+            Some(listeners) => listeners,
+            None => Listeners::bind(&config).await?,
+        };
+        let backend = ground.pool(&config).await?;
+        let mut listen = vec![config.address];
+        listen.extend(Some(gateway).filter(|gateway| *gateway != config.address));
+        let proxy = Proxy::start(ProxyConfig {
+            node: config.node.clone(),
+            listen,
+            mesh: listeners.mesh,
+            limits: Limits::default(),
+        });
+        let parts = AgentParts {
+            node: config.node.clone(),
+            backend: backend.clone(),
+            engine,
+            replication: Arc::new(Sender::new(backend.clone(), SenderConfig::default())),
+            routes: Arc::new(ProxyRoutes(proxy.clone())),
+            clock: Arc::new(SystemClock),
+            machine: Arc::new(ThisMachine),
+        };
+        let agent = Agent::open(parts, &config.state_dir.join("journal"))?;
+        let cluster = Cluster::new(store.clone());
+        // The last thing that may fail: from here on the others count on this node.
+        let node = registration.write(&stop).await?;
+
+        let followed = follower::follow(cluster.clone(), stop.clone());
+        let leader = leader(&config, cluster, followed.clone(), agent.clone(), policies.clone());
+        let tasks = TaskTracker::new();
+        tasks.spawn(publish(proxy.clone(), followed.clone(), stop.clone()));
+        let receiving = ReceivingConfig::new(config.node.clone());
+        tasks.spawn(Receiving::serve(listeners.replication, backend, receiving, stop.clone()));
+        let (supervising, supervised) = (agent.clone(), stop.clone());
+        tasks.spawn(async move { supervising.supervise(supervised).await });
+        if config.join.is_none() {
+            let (leading, led) = (leader.clone(), stop.clone());
+            tasks.spawn(async move { leading.lead(led).await });
+        }
+        let answering =
+            Answering { config: &config, leader, agent: agent.clone(), policies, store };
+        answering.serve(socket.listener, listeners.api, &tasks, &stop);
+
+        tracing::info!(node = %node.name, api = %node.api, socket = %config.socket.display(), %gateway, "ready");
+        let _socket = socket.file;
+        Ok(Running { stop, registration, followed, tasks, agent, proxy, _socket })
+    }
+}
+
+/// A node that works.
+struct Running {
+    stop: CancellationToken,
+    registration: Registration,
+    followed: Followed,
+    tasks: TaskTracker,
+    agent: Agent,
+    proxy: Proxy,
+    _socket: SocketFile,
+}
+
+impl Running {
+    /// Works until the daemon is asked to end, or the node was removed from the cluster, which is an error.
+    async fn until_asked(self) -> anyhow::Result<()> {
+        let ended = tokio::select! {
+            () = self.stop.cancelled() => Ok(()),
+            () = self.registration.removed(self.followed) => Err(self.registration.farewell()),
+        };
+        tracing::info!("ending; containers go on running");
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(FAREWELL, self.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                "some tasks did not end in time; what they did is finished at the next start"
+            );
+        }
+        // A step that is still under way ends here as in a crash; its order is given again.
+        self.agent.halt();
+        self.proxy.stop().await;
+        ended
+    }
 }
 
 /// Cancels `stop` when the daemon is asked to end.
@@ -166,42 +238,35 @@ fn docker(config: &Config) -> DockerEngine {
     })
 }
 
-/// The node's bridge. Its address may be the node's own, so nothing can listen before it is there.
-async fn network(
-    engine: &DockerEngine,
-    stop: &CancellationToken,
-) -> anyhow::Result<std::net::IpAddr> {
-    loop {
-        match engine.ensure_network().await {
-            Ok(gateway) => return Ok(gateway),
-            Err(error @ flocker_ports::EngineError::Unreachable { .. }) => {
-                tracing::warn!(%error, "waiting for the container engine");
-            }
-            Err(error) => return Err(error).context("could not make this node's network"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => bail!("asked to end while waiting for the container engine"),
-            () = tokio::time::sleep(DOCKER_PAUSE) => {}
-        }
-    }
-}
-
-async fn pool(config: &Config) -> anyhow::Result<BtrfsBackend> {
-    let pool = match &config.pool {
-        Pool::Btrfs(folder) => PoolConfig::Filesystem(folder.clone()),
-        Pool::File(path) => PoolConfig::File {
-            state_dir: config.state_dir.clone(),
-            path: path.clone(),
-            size: config.pool_size,
-        },
-    };
-    BtrfsBackend::open(pool).await.context("could not open the pool")
-}
-
 async fn store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     match config.join {
         None => Ok(Arc::new(EmbeddedStore::open(&config.state_dir.join("store.redb")).await?)),
         Some(address) => Ok(Arc::new(RemoteStore::connect_lazy(&address.to_string())?)),
+    }
+}
+
+/// Where operators of this machine connect.
+struct Socket {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+/// Takes the socket away with the daemon, also with one whose start fails. The state directory's lock is let go later,
+/// so what is taken away is never the next daemon's.
+struct SocketFile(PathBuf);
+
+impl Socket {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let listener = flocker_api::unix_listener(path)?;
+        Ok(Self { listener, file: SocketFile(path.to_owned()) })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::debug!(path = %self.0.display(), %error, "the socket stays");
+        }
     }
 }
 
@@ -214,86 +279,28 @@ struct Listeners {
 
 impl Listeners {
     async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let bind = async |port: u16, what: &str| {
-            let address = SocketAddr::new(config.address, port);
-            TcpListener::bind(address).await.with_context(|| {
-                format!("could not listen on {address} for {what}\nhint: `ss -ltnp 'sport = :{port}'` shows who has the port; `--address` must be an address of this machine")
-            })
-        };
         Ok(Self {
-            api: bind(PORT_API, "gRPC").await?,
-            mesh: bind(PORT_MESH, "other nodes' proxies").await?,
-            replication: bind(PORT_REPLICATION, "streams from other nodes").await?,
+            api: listen(config.address, PORT_API, "gRPC").await?,
+            mesh: listen(config.address, PORT_MESH, "other nodes' proxies").await?,
+            replication: listen(config.address, PORT_REPLICATION, "streams from other nodes")
+                .await?,
         })
     }
 }
 
-/// Writes down who this node is. What operators set stays; a machine that took another one's name is refused.
-async fn register(
-    config: &Config,
-    cluster: &Cluster,
-    identity: &str,
-    stop: &CancellationToken,
-) -> anyhow::Result<Node> {
-    let mut node = Node {
-        name: config.node.clone(),
-        api: SocketAddr::new(config.address, PORT_API),
-        mesh: SocketAddr::new(config.address, PORT_MESH),
-        replication: SocketAddr::new(config.address, PORT_REPLICATION),
-        labels: config.labels.clone(),
-        draining: false,
-        identity: identity.to_owned(),
-    };
-    if let Some(store) = config.join {
-        // Said at once: the first answer that there is none takes a while.
-        tracing::info!(%store, "looking for the cluster's store");
-    }
-    let registering = async {
-        loop {
-            match try_register(cluster, &mut node).await {
-                Ok(()) => return Ok(node),
-                Err(error) if is_passing(&error) => {
-                    tracing::warn!(%error, "waiting for the cluster's store");
-                }
-                Err(error) => return Err(error),
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    };
-    tokio::select! {
-        () = stop.cancelled() => bail!("asked to end while waiting for the cluster's store"),
-        registered = registering => registered,
-    }
-}
-
-/// Whether the store may answer otherwise in a moment; a record that cannot be read stays what it is.
-fn is_passing(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(ClusterError::Store(_)))
-}
-
-async fn try_register(cluster: &Cluster, node: &mut Node) -> anyhow::Result<()> {
-    let changes = match cluster.get::<Node>(node.name.as_str()).await? {
-        None => cluster.change().create(node),
-        Some(Versioned { value: known, revision }) => {
-            if known.identity != node.identity {
-                bail!(
-                    "the name `{}` belongs to another installation, which answers at {}\nhint: give this node another name with `--node`; if it replaces a machine that is gone, restore that one's `identity` file",
-                    node.name,
-                    known.api
-                );
-            }
-            let mut labels: BTreeMap<_, _> = known.labels.clone();
-            labels.extend(node.labels.clone());
-            node.labels = labels;
-            node.draining = known.draining;
-            if known == *node {
-                return Ok(());
-            }
-            cluster.change().replace(revision, node)
-        }
-    };
-    cluster.commit(changes).await?;
-    Ok(())
+async fn listen(address: IpAddr, port: u16, what: &str) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::new(address, port);
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = if error.kind() == ErrorKind::AddrNotAvailable {
+            "\nhint: `--address` must be an address of this machine; `ip -br address` lists them"
+                .to_owned()
+        } else if error.kind() == ErrorKind::AddrInUse {
+            format!("\nhint: `ss -ltnp 'sport = :{port}'` shows who has the port")
+        } else {
+            String::new()
+        };
+        anyhow::anyhow!("could not listen on {address} for {what}: {error}{hint}")
+    })
 }
 
 fn leader(
@@ -306,8 +313,8 @@ fn leader(
     let policies: Arc<dyn Policies> = policies;
     Leader::new(LeaderParts {
         cluster,
+        peers: Arc::new(Directory::new(config.node.clone(), agent, followed.clone())),
         followed,
-        peers: Arc::new(Directory::new(config.node.clone(), agent)),
         policies,
         clock: Arc::new(SystemClock),
         settings: Settings { cooldown: config.rebalance_cooldown, ..Settings::default() },
@@ -328,13 +335,17 @@ impl Answering<'_> {
     /// Operators through the unix socket, nodes through TCP. A node that does not lead passes operators' calls on.
     fn serve(
         self,
+        socket: UnixListener,
         api: TcpListener,
         tasks: &TaskTracker,
         stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
+    ) {
         let target = match self.config.join {
             None => Target::Here,
-            Some(address) => Target::There(flocker_api::Address::Tcp(address).connect_lazy()?),
+            Some(address) => match flocker_api::Address::Tcp(address).connect_lazy() {
+                Ok(channel) => Target::There(channel),
+                Err(failure) => Target::Nowhere(failure),
+            },
         };
         let control = wire::control_server(
             Control::new(self.leader),
@@ -342,7 +353,6 @@ impl Answering<'_> {
             self.policies,
         );
         let control = Forward::new(control, move || target.clone());
-        let socket = flocker_api::unix_listener(&self.config.socket)?;
         let operators = flocker_api::server().add_service(control.clone());
         let asked = stop.clone();
         let incoming = flocker_api::incoming_unix(socket);
@@ -363,7 +373,6 @@ impl Answering<'_> {
                 nodes.serve_with_incoming_shutdown(incoming, asked.clone().cancelled_owned());
             answer("nodes", serving, asked).await;
         });
-        Ok(())
     }
 }
 

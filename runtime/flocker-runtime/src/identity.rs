@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     os::unix::fs::DirBuilderExt as _,
     path::Path,
 };
@@ -18,7 +18,12 @@ pub(crate) struct StateDir {
 
 /// Makes the state directory where it is missing, locks it, and reads or draws the identity in it.
 pub(crate) fn open(path: &Path) -> anyhow::Result<StateDir> {
-    let context = || format!("could not use the state directory `{}`", path.display());
+    let context = || {
+        format!(
+            "could not use the state directory `{}`\nhint: `--state-dir` names another one",
+            path.display()
+        )
+    };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(context)?;
     let lock = File::create(path.join("lock")).with_context(context)?;
     match lock.try_lock() {
@@ -34,15 +39,13 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<StateDir> {
 }
 
 fn read_or_draw(path: &Path) -> anyhow::Result<String> {
-    if let Ok(text) = fs::read_to_string(path) {
-        let text = text.trim().to_owned();
-        if uuid::Uuid::parse_str(&text).is_err() {
-            bail!(
-                "`{}` does not hold an identity\nhint: it is a UUID on one line; restore it, or remove the file if this node never joined a cluster",
-                path.display()
-            );
+    match fs::read(path) {
+        Ok(text) => return checked(path, &text),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        // One that is there and cannot be read must not be replaced: the cluster knows this node by it.
+        Err(error) => {
+            return Err(error).with_context(|| format!("could not read `{}`", path.display()));
         }
-        return Ok(text);
     }
     let identity = uuid::Uuid::new_v4().to_string();
     let beside = path.with_extension("new");
@@ -56,9 +59,33 @@ fn read_or_draw(path: &Path) -> anyhow::Result<String> {
     Ok(identity)
 }
 
+fn checked(path: &Path, text: &[u8]) -> anyhow::Result<String> {
+    let text = String::from_utf8_lossy(text).trim().to_owned();
+    if uuid::Uuid::parse_str(&text).is_err() {
+        bail!(
+            "`{}` does not hold an identity\nhint: it is a UUID on one line; restore it, or remove the file if this node never joined a cluster",
+            path.display()
+        );
+    }
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identity_that_cannot_be_read_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("identity");
+        for damaged in [b"\xff\xfe".as_slice(), b"", b"no uuid"] {
+            fs::write(&path, damaged).unwrap();
+
+            assert!(open(folder.path()).is_err(), "{damaged:?}");
+
+            assert_eq!(fs::read(&path).unwrap(), damaged);
+        }
+    }
 
     #[test]
     fn a_second_daemon_in_the_same_place_is_refused_and_the_identity_stays() {

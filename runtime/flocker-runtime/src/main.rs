@@ -2,10 +2,12 @@
 
 mod config;
 mod daemon;
+mod ground;
 mod identity;
 mod machine;
 mod peers;
 mod proxy;
+mod registration;
 mod wire;
 
 use std::{io::IsTerminal as _, process::ExitCode};
@@ -65,18 +67,48 @@ fn raise_file_limit() {
 /// The whole chain of causes, and hints on lines of their own.
 #[expect(clippy::print_stderr, reason = "the last words of a program that could not start")]
 fn report(error: &anyhow::Error) {
-    let mut said: Vec<String> = vec![];
+    let (words, hints) = last_words(error);
+    eprintln!("error: {words}");
+    for hint in hints {
+        eprintln!("hint: {hint}");
+    }
+}
+
+/// What went wrong, down to the first cause, and apart from it what can be done.
+fn last_words(error: &anyhow::Error) -> (String, Vec<String>) {
+    let (mut said, mut hints): (Vec<String>, Vec<String>) = (vec![], vec![]);
     for cause in error.chain().map(ToString::to_string) {
+        let mut words = vec![];
+        for line in cause.lines() {
+            match line.strip_prefix("hint: ") {
+                Some(hint) if hints.iter().any(|known| known == hint) => {}
+                Some(hint) => hints.push(hint.to_owned()),
+                None => words.push(line),
+            }
+        }
+        let words = words.join("\n");
         // Some errors repeat their source in their own text.
-        if !said.iter().any(|earlier| earlier.contains(&cause)) {
-            said.push(cause);
+        if !said.iter().any(|earlier| earlier.contains(&words)) {
+            said.push(words);
         }
     }
-    let text = said.join(": ");
-    let (words, hints): (Vec<_>, Vec<_>) =
-        text.lines().partition(|line| !line.starts_with("hint: "));
-    eprintln!("error: {}", words.join("\n"));
-    for hint in hints {
-        eprintln!("{hint}");
+    (said.join(": "), hints)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn the_cause_is_not_lost_in_a_hint() {
+        let error = std::io::Error::other("no such disk\nhint: look behind the rack");
+        let error = Err::<(), _>(error).context("could not open it\nhint: ask again").unwrap_err();
+
+        let (words, hints) = last_words(&error);
+
+        assert_eq!(words, "could not open it: no such disk");
+        assert_eq!(hints, ["ask again", "look behind the rack"]);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use flocker_api::Address;
-use flocker_engine::{agent::Agent, leader::Peers};
+use flocker_engine::{agent::Agent, follower::Followed, leader::Peers};
 use flocker_model::{AppName, ContainerName, Node, NodeName};
 use flocker_ports::{LogStream, Observation, Order, Peer, PeerError, PeerErrorKind, Reply};
 
@@ -19,23 +19,30 @@ use crate::wire::RemotePeer;
 pub(crate) struct Directory {
     node: NodeName,
     agent: Agent,
+    followed: Followed,
     others: Mutex<BTreeMap<(NodeName, SocketAddr), Arc<dyn Peer>>>,
 }
 
 impl Directory {
-    pub(crate) fn new(node: NodeName, agent: Agent) -> Self {
-        Self { node, agent, others: Mutex::default() }
+    pub(crate) fn new(node: NodeName, agent: Agent, followed: Followed) -> Self {
+        Self { node, agent, followed, others: Mutex::default() }
+    }
+
+    /// Whether the cluster's records know a node at this address.
+    fn knows(&self, name: &NodeName, address: &SocketAddr) -> bool {
+        let state = self.followed.borrow();
+        state.as_ref().is_some_and(|s| s.nodes.get(name).is_some_and(|n| n.value.api == *address))
     }
 }
 
 impl Peers for Directory {
     fn peer(&self, node: &Node) -> Arc<dyn Peer> {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        // A node that was removed, or came back under another address: its channel goes.
+        others.retain(|(name, address), _| self.knows(name, address));
         if node.name == self.node {
             return Arc::new(self.agent.clone());
         }
-        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        // A node that came back under another address is another channel; the old one goes.
-        others.retain(|(name, address), _| *name != node.name || *address == node.api);
         let made = || -> Arc<dyn Peer> {
             match RemotePeer::new(node.name.clone(), &Address::Tcp(node.api)) {
                 Ok(peer) => Arc::new(peer),

@@ -10,6 +10,7 @@ mod remote;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub(crate) use control::control_server;
 pub(crate) use remote::RemotePeer;

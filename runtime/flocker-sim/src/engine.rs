@@ -42,6 +42,7 @@ struct State {
     made: u32,
     dead: bool,
     hangs: bool,
+    stubborn: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +87,11 @@ impl SimEngine {
     /// Lets every command inside a container run into its timeout, or no longer.
     pub fn set_hanging(&self, hangs: bool) {
         self.locked(|state| state.hangs = hangs);
+    }
+
+    /// Lets containers ignore being asked to end, so that they are killed once their grace is over, or no longer.
+    pub fn set_stubborn(&self, stubborn: bool) {
+        self.locked(|state| state.stubborn = stubborn);
     }
 
     /// Every container, running or not.
@@ -232,12 +238,13 @@ impl Engine for SimEngine {
         })
     }
 
-    async fn stop(&self, id: &ContainerId, _grace: Duration) -> Result<(), EngineError> {
+    async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), EngineError> {
         let runs = self.answered(|state| Ok(state.containers.get(id).is_some_and(Held::starts)))?;
         if !runs {
             return Ok(());
         }
-        tokio::time::sleep(STOPPING).await;
+        let stubborn = self.locked(|state| state.stubborn);
+        tokio::time::sleep(if stubborn { grace } else { STOPPING }).await;
         let at = self.inner.clock.timestamp();
         self.answered(|state| {
             if let Some(held) = state.containers.get_mut(id).filter(|held| held.starts()) {

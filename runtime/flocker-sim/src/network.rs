@@ -76,6 +76,8 @@ struct Inner {
     leader: Mutex<CancellationToken>,
     /// Every order that arrived, in the order of arrival.
     heard: Mutex<Vec<String>>,
+    /// The last order of each kind, by the word for its step.
+    last: Mutex<BTreeMap<&'static str, (NodeName, Order)>>,
     /// Every order that a node refused, and why.
     refused: Mutex<Vec<String>>,
     /// Nodes that take everything and answer nothing.
@@ -117,6 +119,12 @@ impl Network {
 
     pub(crate) fn refused(&self) -> Vec<String> {
         lock(&self.inner.refused).clone()
+    }
+
+    /// Delivers the last order with this step once more, as a network does that kept a copy back.
+    pub(crate) async fn deliver_again(&self, step: &str) -> Option<Result<Reply, PeerError>> {
+        let (node, order) = lock(&self.inner.last).get(step).cloned()?;
+        Some(SimPeer { network: self.clone(), node }.perform(order).await)
     }
 
     pub(crate) fn set_hung(&self, node: &NodeName, hung: bool) {
@@ -163,7 +171,6 @@ pub fn step_name(step: &Step) -> &'static str {
         Step::CreateVolumes { .. } => "create-volumes",
         Step::Snapshot { .. } => "snapshot",
         Step::ListSnapshots { .. } => "list-snapshots",
-        Step::Estimate { .. } => "estimate",
         Step::Send { .. } => "send",
         Step::AbortReceive { .. } => "abort-receive",
         Step::Fetch { .. } => "fetch",
@@ -223,6 +230,7 @@ impl SimPeer {
 impl Peer for SimPeer {
     async fn perform(&self, order: Order) -> Result<Reply, PeerError> {
         let step = step_name(&order.step);
+        lock(&self.network.inner.last).insert(step, (self.node.clone(), order.clone()));
         self.network.pass(step, false);
         let reply = self
             .call(async |agent: Agent| {

@@ -1,7 +1,7 @@
 //! A pretend cluster: a store, a leader, nodes, and a client that writes and remembers what was acknowledged.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -18,7 +18,7 @@ use flocker_model::{
     ByteSize, Capacity, CpuMillis, Node, NodeName, NodeStats, Role, Route, ServiceKey, VolumeId,
 };
 use flocker_planner::{BuiltIn, Policies, plan::Settings};
-use flocker_ports::{Attachment, Backend as _, Routes, VerifiedMount};
+use flocker_ports::{Attachment, Backend as _, PeerError, Reply, Routes, VerifiedMount};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -100,7 +100,7 @@ impl World {
     /// # Errors
     /// When a journal or the store cannot be used.
     pub async fn boot(&self) -> Result<(), String> {
-        let cluster = Cluster::new(Arc::new(self.store.clone()));
+        let cluster = self.cluster();
         for node in self.network.nodes() {
             let changes = cluster.change().put(&node.record);
             cluster.commit(changes).await.map_err(|e| e.to_string())?;
@@ -117,7 +117,7 @@ impl World {
     pub fn start_node(&self, name: &NodeName) -> Result<(), String> {
         let node = self.network.node(name).ok_or("no such node")?;
         let killed = CancellationToken::new();
-        let cluster = Cluster::new(Arc::new(self.store.clone()));
+        let cluster = self.cluster();
         let followed = follower::follow(cluster, killed.clone());
         let routes = Arc::new(SimRoutes { followed, served: Mutex::default() });
         let agent_routes: Arc<dyn Routes> = routes.clone();
@@ -150,7 +150,7 @@ impl World {
     /// Starts a leader; the one before must be dead.
     pub fn start_leader(&self) {
         let killed = CancellationToken::new();
-        let cluster = Cluster::new(Arc::new(self.store.clone()));
+        let cluster = self.cluster();
         let leader = Leader::new(LeaderParts {
             followed: follower::follow(cluster.clone(), killed.clone()),
             cluster,
@@ -224,6 +224,20 @@ impl World {
         self.network.refused()
     }
 
+    /// Delivers the last order with this step once more, in the words of [`crate::step_name`], as a network does that kept
+    /// a copy back. `None`: there was none.
+    pub async fn deliver_again(&self, step: &str) -> Option<Result<Reply, PeerError>> {
+        self.network.deliver_again(step).await
+    }
+
+    /// Loses a node's journal, as with a new disk for everything but the pool. The node must be dead.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn lose_journal(&self, name: &NodeName) -> Result<(), String> {
+        std::fs::remove_file(self.journals.path().join(name.as_str())).map_err(|e| e.to_string())
+    }
+
     /// Lets a node take every message and answer none, or no longer.
     pub fn set_hung(&self, node: &NodeName, hung: bool) {
         self.network.set_hung(node, hung);
@@ -241,12 +255,18 @@ impl World {
         self.network.node(name).map(|node| node.engine.clone())
     }
 
+    /// The records, to be changed behind everybody's back.
+    #[must_use]
+    pub fn cluster(&self) -> Cluster {
+        Cluster::new(Arc::new(self.store.clone()))
+    }
+
     /// The records as they are.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn state(&self) -> Result<State, String> {
-        Cluster::new(Arc::new(self.store.clone())).read().await.map_err(|e| e.to_string())
+        self.cluster().read().await.map_err(|e| e.to_string())
     }
 
     /// A client writes one file through a node's proxy.
@@ -338,6 +358,7 @@ fn record(name: &NodeName, idx: u8) -> Node {
         mesh: at(2),
         replication: at(3),
         labels: BTreeMap::new(),
+        configured: BTreeSet::new(),
         draining: false,
         identity: name.to_string(),
     }

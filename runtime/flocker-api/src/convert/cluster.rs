@@ -18,6 +18,7 @@ impl From<&Node> for v1::Node {
             labels: node.labels.clone(),
             draining: node.draining,
             identity: node.identity.clone(),
+            configured: node.configured.iter().cloned().collect(),
         }
     }
 }
@@ -31,6 +32,7 @@ impl TryFrom<v1::Node> for Node {
             mesh: parse("mesh", &node.mesh)?,
             replication: parse("replication", &node.replication)?,
             labels: node.labels,
+            configured: node.configured.into_iter().collect(),
             draining: node.draining,
             identity: node.identity,
         })

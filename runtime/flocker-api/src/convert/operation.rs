@@ -60,9 +60,10 @@ impl TryFrom<v1::Operation> for Operation {
 impl From<&OperationKind> for Kind {
     fn from(kind: &OperationKind) -> Self {
         match kind {
-            OperationKind::Deploy { target } => {
-                Self::Deploy(kinds::Deploy { target: target.to_string() })
-            }
+            OperationKind::Deploy { target, tried } => Self::Deploy(kinds::Deploy {
+                target: target.to_string(),
+                tried: tried.iter().map(ToString::to_string).collect(),
+            }),
             OperationKind::Update { node, manifest } => {
                 Self::Update(kinds::Update { node: node.to_string(), manifest: manifest.clone() })
             }
@@ -83,7 +84,10 @@ impl TryFrom<Kind> for OperationKind {
     type Error = Malformed;
     fn try_from(kind: Kind) -> Result<Self, Malformed> {
         Ok(match kind {
-            Kind::Deploy(kind) => Self::Deploy { target: parse("target", &kind.target)? },
+            Kind::Deploy(kind) => Self::Deploy {
+                target: parse("target", &kind.target)?,
+                tried: kind.tried.iter().map(|n| parse("tried", n)).collect::<Result<_, _>>()?,
+            },
             Kind::Update(kind) => {
                 Self::Update { node: parse("node", &kind.node)?, manifest: kind.manifest }
             }
@@ -198,6 +202,7 @@ impl From<&PhaseReport> for v1::PhaseReport {
             phase: v1::Phase::from(report.phase).into(),
             took_ns: nanoseconds(report.took),
             undo: report.undo,
+            trouble: report.trouble.clone(),
         }
     }
 }
@@ -209,6 +214,7 @@ impl TryFrom<v1::PhaseReport> for PhaseReport {
             phase: report.phase().try_into()?,
             took: Duration::from_nanos(report.took_ns),
             undo: report.undo,
+            trouble: report.trouble,
         })
     }
 }

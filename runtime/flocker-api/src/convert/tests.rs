@@ -9,7 +9,7 @@ use flocker_model::{
     VolumeId, VolumeName, VolumeState,
 };
 use proptest::{
-    collection::{btree_map, vec},
+    collection::{btree_map, btree_set, vec},
     option,
     prelude::*,
     sample::select,
@@ -69,9 +69,10 @@ fn capacity() -> impl Strategy<Value = Capacity> {
 prop_compose! {
     fn node()(
         name in name::<NodeName>(), api in address(), mesh in address(), replication in address(),
-        labels in btree_map(".{0,8}", ".{0,8}", 0..4), draining: bool, identity in ".{0,20}",
+        labels in btree_map(".{0,8}", ".{0,8}", 0..4), configured in btree_set(".{0,8}", 0..4), draining: bool,
+        identity in ".{0,20}",
     ) -> Node {
-        Node { name, api, mesh, replication, labels, draining, identity }
+        Node { name, api, mesh, replication, labels, configured, draining, identity }
     }
 }
 
@@ -124,7 +125,8 @@ prop_compose! {
 
 fn kind() -> impl Strategy<Value = OperationKind> {
     prop_oneof![
-        name().prop_map(|target| OperationKind::Deploy { target }),
+        (name(), vec(name(), 0..3))
+            .prop_map(|(target, tried)| OperationKind::Deploy { target, tried }),
         (name(), ".{0,100}").prop_map(|(node, manifest)| OperationKind::Update { node, manifest }),
         (name(), name(), epoch()).prop_map(|(source, target, epoch)| OperationKind::Move {
             source,
@@ -158,10 +160,11 @@ prop_compose! {
 
 prop_compose! {
     fn report()(
-        phases in vec((phase(), span(), any::<bool>()), 0..6), rounds in vec(round(), 0..4),
+        phases in vec((phase(), span(), any::<bool>(), option::of(".{0,40}")), 0..6), rounds in vec(round(), 0..4),
         blackout in option::of(span()),
     ) -> MoveReport {
-        let phases = phases.into_iter().map(|(phase, took, undo)| PhaseReport { phase, took, undo }).collect();
+        let phases = phases.into_iter();
+        let phases = phases.map(|(phase, took, undo, trouble)| PhaseReport { phase, took, undo, trouble }).collect();
         MoveReport { phases, rounds, blackout }
     }
 }

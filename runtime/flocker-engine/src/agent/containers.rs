@@ -30,9 +30,17 @@ impl Agent {
         epoch: flocker_model::Epoch,
     ) -> Result<(), StepError> {
         let engine = &self.inner.parts.engine;
-        for stray in self.containers_of(&app.name).await? {
-            if app.container(&stray.name).is_none() {
-                engine.remove(&stray.id).await?;
+        for found in self.containers_of(&app.name).await? {
+            match app.container(&found.name) {
+                None => engine.remove(&found.id).await?,
+                // Of an earlier life of the app: it was removed while this node was away, and was deployed anew.
+                Some(spec)
+                    if found.epoch < epoch
+                        && matches!(found.state, ContainerState::Running { .. }) =>
+                {
+                    engine.stop(&found.id, spec.stop_grace_period).await?;
+                }
+                Some(_) => {}
             }
         }
         for spec in &app.containers {

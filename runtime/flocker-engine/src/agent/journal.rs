@@ -11,18 +11,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flocker_model::{AppName, Epoch, OperationId, VolumeId};
+use flocker_model::{AppName, Epoch, OperationId, Revision, VolumeId};
 use flocker_ports::{AttachOrder, VolumeEpoch};
 use serde::{Deserialize, Serialize};
 
 /// The file is written anew when it holds so many times more lines than there are apps.
 const COMPACT_FACTOR: usize = 64;
 
+/// Apps that are gone are remembered, so that no late order brings them back; of those, the ones that went last.
+const GONE_MAX: usize = 1000;
+
 /// What a node was told about an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     /// The epoch under which it was told.
     pub epoch: Epoch,
+    /// The revision of the records that led to what it was told.
+    pub revision: Revision,
     /// The operation that told it last.
     pub operation: OperationId,
     /// What it is to do.
@@ -60,7 +65,7 @@ pub enum JournalError {
     },
     /// It is damaged.
     #[error(
-        "the journal `{path}` is damaged in line {line}: {reason}\nhint: it was left as it is; move it away to start without it: containers and volumes stay, and an app is looked after again once it is updated or moved"
+        "the journal `{path}` is damaged in line {line}: {reason}\nhint: it was left as it is; move it away to start without it: containers and volumes stay, and the leader has the apps of this node looked after again"
     )]
     Damaged { path: PathBuf, line: usize, reason: String },
 }
@@ -81,6 +86,8 @@ struct Line {
     v: u32,
     app: String,
     epoch: u64,
+    #[serde(default)]
+    revision: u64,
     operation: String,
     mode: Mode,
     manifest: String,
@@ -147,22 +154,11 @@ impl Journal {
         }
         self.assignments.insert(app.clone(), assignment);
         self.lines += 1;
-        if self.lines > COMPACT_FACTOR * (self.assignments.len() + 1) {
+        let gone = self.assignments.values().filter(|a| a.mode == Mode::Gone).count();
+        if self.lines > COMPACT_FACTOR * (self.assignments.len() + 1) || gone > 2 * GONE_MAX {
             self.rewrite()?;
         }
         Ok(())
-    }
-
-    /// Forgets an app that was removed from the cluster.
-    ///
-    /// # Errors
-    /// When the disk said no.
-    pub fn forget(&mut self, app: &AppName) -> Result<(), JournalError> {
-        self.trust()?;
-        match self.assignments.remove(app) {
-            Some(_) => self.rewrite(),
-            None => Ok(()),
-        }
     }
 
     /// After a failed write, what counts is what the disk says.
@@ -173,9 +169,20 @@ impl Journal {
         Ok(())
     }
 
+    fn forget_long_gone(&mut self) {
+        let gone = self.assignments.iter().filter(|(_, a)| a.mode == Mode::Gone);
+        let mut gone: Vec<_> = gone.map(|(app, a)| (a.revision, app.clone())).collect();
+        gone.sort_unstable();
+        let surplus = gone.len().saturating_sub(GONE_MAX);
+        for (_, app) in gone.into_iter().take(surplus) {
+            self.assignments.remove(&app);
+        }
+    }
+
     /// Writes a new file with one line per app, and puts it in the place of the old one.
     fn rewrite(&mut self) -> Result<(), JournalError> {
         self.doubtful = true;
+        self.forget_long_gone();
         let beside = self.path.with_extension("new");
         let io = |source| JournalError::Io { action: "rewrite", path: self.path.clone(), source };
         let mut file = File::create(&beside).map_err(io)?;
@@ -207,6 +214,7 @@ fn encode(app: &AppName, assignment: &Assignment) -> io::Result<Vec<u8>> {
         v: 1,
         app: app.to_string(),
         epoch: assignment.epoch.0,
+        revision: assignment.revision.0,
         operation: assignment.operation.to_string(),
         mode: assignment.mode,
         manifest: assignment.manifest.clone(),
@@ -238,6 +246,7 @@ fn decode(line: &[u8]) -> Result<(AppName, Assignment), String> {
     };
     let assignment = Assignment {
         epoch: Epoch(line.epoch),
+        revision: Revision(line.revision),
         operation: OperationId::new(line.operation).map_err(|e| e.to_string())?,
         mode: line.mode,
         manifest: line.manifest,
@@ -253,6 +262,7 @@ mod tests {
     fn assignment(epoch: u64, mode: Mode) -> Assignment {
         Assignment {
             epoch: Epoch(epoch),
+            revision: Revision(epoch + 7),
             operation: OperationId::new("op-1").unwrap(),
             mode,
             manifest: "services: {}\n".to_owned(),
@@ -334,18 +344,20 @@ mod tests {
     }
 
     #[test]
-    fn an_app_that_could_not_be_forgotten_is_still_known() {
+    fn apps_that_are_gone_are_remembered_but_not_for_ever() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let mut journal = Journal::open(&path).unwrap();
-        journal.record(&app(), assignment(1, Mode::Running)).unwrap();
-        // A folder where the new file should go: the disk says no.
-        std::fs::create_dir(path.with_extension("new")).unwrap();
-        assert!(journal.forget(&app()).is_err());
+        let app = |n: u64| AppName::new(format!("app-{n}")).unwrap();
+        journal.record(&app(0), assignment(1, Mode::Running)).unwrap();
+        journal.assignments.extend((1..=2000).map(|n| (app(n), assignment(n, Mode::Gone))));
 
-        std::fs::remove_dir(path.with_extension("new")).unwrap();
-        journal.forget(&app()).unwrap();
+        journal.record(&app(2001), assignment(2001, Mode::Gone)).unwrap();
 
-        assert!(Journal::open(&path).unwrap().assignments().is_empty());
+        let kept = Journal::open(&path).unwrap();
+        let kept = kept.assignments();
+        assert_eq!(kept.len(), 1001);
+        assert!(kept.contains_key(&app(0)) && kept.contains_key(&app(2001)));
+        assert!(!kept.contains_key(&app(1001)) && kept.contains_key(&app(1002)));
     }
 }

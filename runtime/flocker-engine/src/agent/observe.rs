@@ -25,6 +25,7 @@ impl Agent {
     pub(super) async fn look(&self) -> Observation {
         let parts = &self.inner.parts;
         let mut troubles = parts.routes.troubles();
+        troubles.extend(parts.backend.troubles());
         let mut stats = parts.machine.stats();
         stats.at = parts.clock.now();
         let mut heard = |result: Result<(), String>| troubles.extend(result.err());
@@ -57,7 +58,8 @@ impl Agent {
             let made = mine.iter().map(|c| c.epoch).max();
             let epoch = assignment.map(|a| a.epoch).or(made)?;
             let containers = mine.iter().map(|c| self.container_seen(c)).collect();
-            Some(ObservedApp { app: name.clone(), epoch, containers })
+            let kept = assignment.is_some_and(|a| a.mode == Mode::Running);
+            Some(ObservedApp { app: name.clone(), epoch, kept, containers })
         };
         names.iter().filter_map(held).collect()
     }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::PoisonError};
 
-use flocker_model::{App, AppName, Epoch, OperationId, Point, Snapshot, SnapshotTag, VolumeId};
+use flocker_model::{
+    App, AppName, Epoch, OperationId, Point, Revision, Snapshot, SnapshotTag, VolumeId,
+};
 use flocker_ports::{AttachOrder, Op, Order, Reply, SendJob, Step, VolumeEpoch, VolumeOrder};
 
 use super::{Agent, Assignment, Mode, StepError};
@@ -10,7 +12,7 @@ use super::{Agent, Assignment, Mode, StepError};
 impl Agent {
     /// Does one step.
     pub(crate) async fn step(&self, order: Order) -> Result<Reply, StepError> {
-        let Order { operation, app, epoch, step } = order;
+        let Order { operation, app, epoch, revision, step } = order;
         // A stream may take hours, and a proxy may be slow: neither touches what the lock protects.
         match step {
             Step::Send { .. } => return self.send(&operation, step).await,
@@ -23,10 +25,6 @@ impl Agent {
                 return Ok(Reply::Done);
             }
             Step::ListSnapshots { volume } => return self.list_snapshots(&volume).await,
-            Step::Estimate { volume, base } => {
-                let bytes = self.inner.parts.backend.estimate(&volume.id, base.as_ref()).await?;
-                return Ok(Reply::Estimate(bytes));
-            }
             // Pulling an image may take minutes, too.
             Step::Prepare { ref manifest } => self.fetch(&read(manifest, &app)?).await?,
             Step::CreateVolumes { .. }
@@ -43,14 +41,14 @@ impl Agent {
             | Step::DestroyVolumes { .. }
             | Step::DestroySnapshots { .. } => {}
         }
-        self.begin(Told { operation, app, epoch }, step).await
+        self.begin(Told { operation, app, epoch, revision }, step).await
     }
 
     /// Runs a step alone for its app, to its end even if whoever asked is gone by then: a step that has begun is not left
     /// half-way, and the next one does not begin beside it.
     async fn begin(&self, told: Told, step: Step) -> Result<Reply, StepError> {
         let alone = self.lock_of(&told.app).lock_owned().await;
-        self.refuse_stale(&told.app, told.epoch)?;
+        self.refuse_stale(&told)?;
         let agent = self.clone();
         let begun = tokio::spawn(async move {
             let halted = agent.inner.halted.clone();
@@ -69,13 +67,18 @@ impl Agent {
         }
     }
 
-    fn refuse_stale(&self, app: &AppName, asked: Epoch) -> Result<(), StepError> {
-        match self.assignment(app) {
-            Some(Assignment { epoch: current, .. }) if current > asked => {
-                Err(StepError::StaleEpoch { app: app.clone(), current, asked })
-            }
-            Some(_) | None => Ok(()),
+    fn refuse_stale(&self, told: &Told) -> Result<(), StepError> {
+        let Some(known) = self.assignment(&told.app) else { return Ok(()) };
+        let app = told.app.clone();
+        if known.epoch > told.epoch {
+            return Err(StepError::StaleEpoch { app, current: known.epoch, asked: told.epoch });
         }
+        // The network kept it back, and it was followed by others since: obeying it now would undo what they did.
+        if known.epoch == told.epoch && known.revision > told.revision {
+            let (current, asked) = (known.revision, told.revision);
+            return Err(StepError::StaleOrder { app, current, asked });
+        }
+        Ok(())
     }
 
     async fn locked_step(&self, told: &Told, step: Step) -> Result<Reply, StepError> {
@@ -103,8 +106,7 @@ impl Agent {
             Step::Send { .. }
             | Step::AwaitRoutes { .. }
             | Step::Fetch { .. }
-            | Step::ListSnapshots { .. }
-            | Step::Estimate { .. } => {
+            | Step::ListSnapshots { .. } => {
                 return Err(StepError::Never("this step needs no lock".to_owned()));
             }
         }
@@ -119,6 +121,7 @@ impl Agent {
     ) -> Result<(), StepError> {
         let mut assignment = self.assignment(&told.app).unwrap_or_else(|| told.nothing());
         assignment.epoch = told.epoch;
+        assignment.revision = told.revision;
         assignment.operation = told.operation.clone();
         assignment.mode = mode;
         change(&mut assignment);
@@ -216,7 +219,8 @@ impl Agent {
 
     async fn stop(&self, told: &Told) -> Result<(), StepError> {
         self.note(told, Mode::Stopped, |_| ()).await?;
-        let app = self.assignment(&told.app).map(|a| read(&a.manifest, &told.app)).transpose()?;
+        // An app that this program cannot read ends like any other, only without its own order and patience.
+        let app = self.assignment(&told.app).and_then(|a| read(&a.manifest, &told.app).ok());
         self.withdraw_routes(&told.app, app.as_ref());
         self.stop_containers(&told.app, app.as_ref()).await
     }
@@ -275,8 +279,7 @@ impl Agent {
     async fn remove(&self, told: &Told) -> Result<(), StepError> {
         self.stop(told).await?;
         self.remove_containers(&told.app).await?;
-        let app = told.app.clone();
-        self.with_journal(move |journal| journal.forget(&app)).await
+        self.note(told, Mode::Gone, Assignment::clear).await
     }
 
     async fn destroy_volumes(&self, told: &Told, volumes: &[VolumeEpoch]) -> Result<(), StepError> {
@@ -305,6 +308,7 @@ pub(crate) struct Told {
     pub(crate) operation: OperationId,
     pub(crate) app: AppName,
     pub(crate) epoch: Epoch,
+    pub(crate) revision: Revision,
 }
 
 impl Told {
@@ -315,6 +319,7 @@ impl Told {
     fn nothing(&self) -> Assignment {
         Assignment {
             epoch: self.epoch,
+            revision: self.revision,
             operation: self.operation.clone(),
             mode: Mode::Gone,
             manifest: String::new(),

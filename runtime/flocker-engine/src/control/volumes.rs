@@ -1,15 +1,39 @@
 //! What operators can ask for about volumes.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
 use flocker_model::{
-    ByteSize, Epoch, NodeName, OperationId, Snapshot, SnapshotTag, Volume, VolumeName,
+    App, AppName, ByteSize, Epoch, Left, Leftover, NodeName, OperationId, Snapshot, SnapshotTag,
+    Volume, VolumeName, VolumeState,
 };
 use flocker_ports::{Reply, Step, VolumeEpoch, VolumeOrder};
 
-use super::{Control, Refusal, no_node, volume_id};
+use super::{Control, Refusal, volume_id};
 use crate::{
     cluster::{State, Versioned},
-    leader::{draw, snapshots_in},
+    leader::{Leader, Seen, draw, snapshots_in, upkeep::lock_of},
+    records::Record as _,
 };
+
+/// Whoever removes a volume waits so long for its nodes: removing snapshots may take a disk some seconds.
+const GONE_WITHIN: Duration = Duration::from_secs(20);
+
+/// A node that lists snapshots within this time is shown with the newest of them.
+const GLANCE: Duration = Duration::from_secs(2);
+
+/// A copy of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// Where.
+    pub node: NodeName,
+    /// As its node reports it.
+    pub state: VolumeState,
+    /// Its newest snapshot; `None` when there is none, or its node did not say in time.
+    pub newest: Option<Snapshot>,
+}
 
 impl Control {
     /// Makes an empty volume on a node, or on the one with the most free space.
@@ -31,67 +55,90 @@ impl Control {
             ));
         }
         let owner = match node {
-            Some(node) if state.nodes.contains_key(node) => node.clone(),
-            Some(node) => return Err(no_node(node, &state)),
+            Some(node) => {
+                self.check_open(&state, node)?;
+                node.clone()
+            }
             None => self.roomiest(&state, size)?,
         };
         let volume = Volume {
             id: volume_id(),
             name: name.clone(),
             app: None,
-            owner: Some(owner),
+            owner: Some(owner.clone()),
             epoch: Epoch::FIRST,
             size,
             ownership,
             replicas: vec![],
         };
-        let cluster = &self.leader.inner.parts.cluster;
-        let revision = cluster.commit(cluster.change().create(&volume)).await?;
-        let order = VolumeOrder { volume: epoch_of(&volume), size, owner: ownership };
-        if let Err(refusal) =
-            self.tell_owner(&volume, Step::CreateVolumes { volumes: vec![order] }).await
-        {
-            // Nothing half-made: what the node may have made has no record, and is removed with it if it answers.
-            let gone = Step::DestroyVolumes { volumes: vec![epoch_of(&volume)] };
-            let undone = self.tell_owner(&volume, gone).await;
-            if undone.is_ok() {
-                cluster
-                    .commit(cluster.change().remove(&Versioned { value: volume, revision }))
-                    .await?;
-            }
-            return Err(refusal);
-        }
+        self.make(&volume).await?;
         Ok(volume)
     }
 
-    /// Removes a volume for good: the owner's copy and all replicas that can be reached.
+    /// The copy is written down as left before it is made, and as the volume once it was: whoever dies in between leaves
+    /// something that the planner removes.
+    async fn make(&self, volume: &Volume) -> Result<(), Refusal> {
+        let cluster = &self.leader.inner.parts.cluster;
+        let Some(owner) = &volume.owner else { return Err(no_owner(volume)) };
+        let value = left(volume, owner);
+        // Until it is decided what it is.
+        let _mine = self.leader.occupy(owner, &lock_of(&volume.id));
+        let revision = cluster.commit(cluster.change().create(&value)).await?;
+        let order =
+            VolumeOrder { volume: epoch_of(volume), size: volume.size, owner: volume.ownership };
+        self.tell_owner(volume, Step::CreateVolumes { volumes: vec![order] }).await?;
+        let made = cluster.change().create(volume).remove(&Versioned { value, revision });
+        cluster.commit(made).await?;
+        Ok(())
+    }
+
+    /// Removes a volume for good, wherever there is a copy. The nodes that have one still: one that is away removes it when
+    /// it is back.
     ///
     /// # Errors
-    /// No such volume, one that an app uses, or an owner that does not answer.
-    pub async fn remove_volume(&self, name: &VolumeName) -> Result<(), Refusal> {
-        let state = self.state().await?;
-        let known = find(&state, name)?;
-        if let Some(app) = &known.value.app {
-            return Err(Refusal::new("volume-in-use", format!("app `{app}` uses volume `{name}`"))
-                .hint(format!("`flocker app rm {app} --volumes` removes both")));
-        }
-        self.tell_owner(
-            &known.value,
-            Step::DestroyVolumes { volumes: vec![epoch_of(&known.value)] },
-        )
-        .await?;
-        // A move that was undone leaves a copy that no record names.
-        let mut holders = self.leader.inner.nodes.holders(&known.value.id);
-        holders.extend(known.value.replicas.iter().map(|r| r.node.clone()));
-        for node in holders.iter().filter(|node| Some(*node) != known.value.owner.as_ref()) {
-            let gone = Step::DestroyVolumes { volumes: vec![epoch_of(&known.value)] };
-            if let Err(refusal) = self.tell_node(&known.value, node, gone).await {
-                tracing::warn!(volume = %name, %node, %refusal, "a replica could not be removed");
+    /// No such volume, or one that an app uses.
+    pub async fn remove_volume(&self, name: &VolumeName) -> Result<Vec<NodeName>, Refusal> {
+        let mut holders = BTreeSet::new();
+        let mut keys = BTreeMap::new();
+        // The record goes first, and with it the chance that an app is deployed on data that is being removed.
+        self.attempt(|state| {
+            let known = find(state, name)?;
+            let volume = &known.value;
+            if let Some(app) = user(state, volume) {
+                return Err(Refusal::new(
+                    "volume-in-use",
+                    format!("app `{app}` uses volume `{name}`"),
+                )
+                .hint(format!(
+                    "`flocker app rm {app} --volumes` removes an app and its own volumes"
+                )));
             }
-        }
-        let cluster = &self.leader.inner.parts.cluster;
-        cluster.commit(cluster.change().remove(known)).await?;
-        Ok(())
+            holders = self.leader.inner.nodes.holders(&volume.id);
+            holders.extend(volume.replicas.iter().map(|r| r.node.clone()));
+            holders.extend(volume.owner.clone());
+            // Any node may have a copy from a move that was undone.
+            let left: Vec<_> = state.nodes.keys().map(|node| left(volume, node)).collect();
+            keys = left.iter().map(|l| (l.node.clone(), l.key())).collect();
+            let changes = self.leader.inner.parts.cluster.change().remove(known);
+            Ok(Some(left.iter().fold(changes, |changes, gone| changes.put(gone))))
+        })
+        .await?;
+        self.leader.wake();
+        let is_left = |state: &State, node: &NodeName| {
+            keys.get(node).is_some_and(|key| state.leftovers.contains_key(key))
+        };
+        // Whoever frees space wants it free when told so. A node that is away is not waited for.
+        let mut followed = self.leader.inner.parts.followed.clone();
+        let gone = followed.wait_for(|state| {
+            let alive = |node: &&NodeName| self.leader.inner.nodes.alive(node);
+            state.as_ref().is_some_and(|s| {
+                !s.volumes.contains_key(name) && !keys.keys().filter(alive).any(|n| is_left(s, n))
+            })
+        });
+        drop(tokio::time::timeout(GONE_WITHIN, gone).await);
+        let state = self.state().await?;
+        holders.retain(|node| is_left(&state, node));
+        Ok(holders.into_iter().collect())
     }
 
     /// Takes a snapshot. Without a tag it is named after the time.
@@ -107,6 +154,18 @@ impl Control {
         let known = find(&state, name)?;
         let now = self.leader.inner.parts.clock.now();
         let named = SnapshotTag::new(format!("manual-{}", now.0));
+        if let Some(tag) = &tag
+            && self.snapshots(name).await?.iter().any(|taken| taken.point.tag == *tag)
+        {
+            // Asking again for one that is there is no error of a leader; an operator would take it for a new one.
+            return Err(Refusal::new(
+                "already-exists",
+                format!("volume `{name}` has a snapshot `{tag}` already"),
+            )
+            .hint(format!(
+                "`flocker volume snapshots {name}` lists them; choose another `--tag`"
+            )));
+        }
         let tag =
             tag.map_or(named, Ok).map_err(|e| Refusal::new("invalid-argument", e.to_string()))?;
         let step = Step::Snapshot { volumes: vec![epoch_of(&known.value)], tag };
@@ -127,6 +186,27 @@ impl Control {
         self.tell_for_snapshots(&known.value, step).await
     }
 
+    /// The copies of a volume that nodes reported last, each with its newest snapshot where its node says it in time.
+    ///
+    /// # Errors
+    /// When there is no such volume.
+    pub async fn copies(&self, name: &VolumeName) -> Result<(Volume, Vec<Copy>), Refusal> {
+        let state = self.state().await?;
+        let volume = &find(&state, name)?.value;
+        let on = |node: &NodeName| {
+            let copies = self.seen(node)?.observation.volumes?;
+            Some((node.clone(), copies.into_iter().find(|copy| copy.id == volume.id)?))
+        };
+        let asked = state.nodes.keys().filter_map(on).map(async |(node, state)| {
+            let step = Step::ListSnapshots { volume: epoch_of(volume) };
+            let listed = tokio::time::timeout(GLANCE, self.tell_node(volume, &node, step)).await;
+            let listed = listed.ok().and_then(Result::ok).and_then(|r| snapshots_in(r).ok());
+            Copy { node, state, newest: listed.and_then(|mut listed| listed.pop()) }
+        });
+        let copies = futures::future::join_all(asked).await;
+        Ok((volume.clone(), copies))
+    }
+
     async fn tell_for_snapshots(
         &self,
         volume: &Volume,
@@ -139,7 +219,7 @@ impl Control {
 
     fn roomiest(&self, state: &State, size: ByteSize) -> Result<NodeName, Refusal> {
         let free = |name: &NodeName| {
-            let seen = self.seen(name).filter(crate::leader::Seen::alive)?;
+            let seen = self.seen(name).filter(Seen::alive)?;
             Some((seen.observation.stats.pool.free, name.clone()))
         };
         let open = state
@@ -157,14 +237,10 @@ impl Control {
     async fn tell_owner(&self, volume: &Volume, step: Step) -> Result<Reply, Refusal> {
         match &volume.owner {
             Some(owner) => self.tell_node(volume, owner, step).await,
-            None => Err(Refusal::new(
-                "no-candidate",
-                format!("volume `{}` has no node yet", volume.name),
-            )),
+            None => Err(no_owner(volume)),
         }
     }
 
-    /// Steps about volumes alone are no app's business: the lock that they take on the node is the volume's own.
     async fn tell_node(
         &self,
         volume: &Volume,
@@ -172,11 +248,28 @@ impl Control {
         step: Step,
     ) -> Result<Reply, Refusal> {
         let (operation, _): (OperationId, u64) = draw();
-        let app = flocker_model::AppName::new(volume.id.as_str())
-            .map_err(|e| Refusal::new("internal", e.to_string()))?;
-        let order = crate::leader::Leader::order(&operation, &app, Epoch(u64::MAX), step);
+        let revision = self.state().await?.revision;
+        let (app, epoch) = (lock_of(&volume.id), Epoch(u64::MAX));
+        let order = Leader::order(&operation, &app, epoch, revision, step);
         Ok(self.leader.tell(node, order).await?)
     }
+}
+
+/// The app that uses the volume, or has it in its manifest and is about to.
+fn user(state: &State, volume: &Volume) -> Option<AppName> {
+    let wants = |app: &&App| app.volumes.iter().any(|spec| *spec.name() == volume.name);
+    let named = state.manifests.values().map(|app| &**app).find(wants);
+    volume.app.clone().or_else(|| named.map(|app| app.name.clone()))
+}
+
+fn no_owner(volume: &Volume) -> Refusal {
+    Refusal::new("no-candidate", format!("volume `{}` has no node yet", volume.name))
+}
+
+/// A node's copy of the volume, as nobody's.
+fn left(volume: &Volume, node: &NodeName) -> Leftover {
+    let Volume { id, name, epoch, .. } = volume.clone();
+    Leftover { node: node.clone(), what: Left::Volume { id, name, epoch } }
 }
 
 fn epoch_of(volume: &Volume) -> VolumeEpoch {

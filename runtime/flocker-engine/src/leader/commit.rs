@@ -212,7 +212,10 @@ impl Runner<'_> {
         }
         let state = cluster.read().await?;
         let gone = match (&ended.kind, &ended.state) {
-            (OperationKind::Remove { .. }, OperationState::Done) => true,
+            (
+                OperationKind::Remove { .. },
+                OperationState::Done | OperationState::Failed { .. },
+            ) => true,
             // It never had a place: deploying it again begins from nothing.
             (OperationKind::Deploy { .. }, OperationState::Aborted { .. }) => {
                 record.value.owner.is_none()

@@ -2,14 +2,23 @@
 
 use std::time::Duration;
 
-use flocker_model::{App, Epoch, NodeName, OperationKind, Phase};
+use flocker_model::{
+    App, AppRecord, Epoch, Left, NodeName, Operation, OperationKind, Phase, Volume,
+};
+use flocker_planner::{
+    Decision,
+    phases::{ASKED_TO_ABORT, DEPLOY_NODES_MAX, Next},
+    plan::again,
+};
 use flocker_ports::{ContainerState, Step, VolumeOrder};
 
 use super::{
     commit::{Named, attach_orders, claimed, epoch_of},
     moving::{routed, start, start_again},
     runner::{Runner, Trouble},
+    seed_of,
 };
+use crate::cluster::{ClusterError, State, Versioned};
 
 /// Where it happens, and with which manifest.
 struct Deployment {
@@ -23,7 +32,7 @@ impl Deployment {
     async fn of(runner: &Runner<'_>) -> Result<Self, Trouble> {
         let mut record = runner.record().await?;
         let node = match &runner.op().kind {
-            OperationKind::Deploy { target } => target.clone(),
+            OperationKind::Deploy { target, .. } => target.clone(),
             OperationKind::Update { node, manifest } => {
                 record.value.manifest.clone_from(manifest);
                 node.clone()
@@ -122,7 +131,7 @@ pub(super) async fn undo(runner: &mut Runner<'_>, phase: Phase) -> Result<(), Tr
         }
         Phase::Prepare if !update => {
             let this = Deployment::of(runner).await?;
-            runner.tell_if_there(&this.node, this.epoch, Step::Discard).await
+            discard(runner, &this).await
         }
         Phase::Park => routed(runner, phase).await,
         Phase::Stop => {
@@ -165,12 +174,110 @@ async fn create_volumes(runner: &Runner<'_>, this: &Deployment) -> Result<(), Tr
     runner.tell(&this.node, this.epoch, Step::CreateVolumes { volumes: orders }).await.map(drop)
 }
 
-/// Nobody ever wrote to them: the app never ran.
-async fn destroy_new_volumes(runner: &Runner<'_>, this: &Deployment) -> Result<(), Trouble> {
-    let volumes = runner.volumes(&this.app).await?;
-    let volumes: Vec<_> = ownerless(&volumes).map(|(_, v)| epoch_of(v)).collect();
-    if volumes.is_empty() {
-        return Ok(());
+/// Removes the containers that were prepared. On a node that is away they are left for later.
+async fn discard(runner: &mut Runner<'_>, this: &Deployment) -> Result<(), Trouble> {
+    match runner.tell(&this.node, this.epoch, Step::Discard).await {
+        Err(Trouble::Peer(error)) => {
+            let what = Left::App { name: this.app.name.clone(), epoch: this.epoch };
+            runner.leave(&this.node, what, &error.message).await
+        }
+        done => done.map(drop),
     }
-    runner.tell_if_there(&this.node, this.epoch, Step::DestroyVolumes { volumes }).await
+}
+
+/// Nobody ever wrote to them: the app never ran.
+async fn destroy_new_volumes(runner: &mut Runner<'_>, this: &Deployment) -> Result<(), Trouble> {
+    let volumes = runner.volumes(&this.app).await?;
+    for (_, named) in ownerless(&volumes) {
+        let volumes = vec![epoch_of(named)];
+        let Volume { id, name, epoch, .. } = named.value.clone();
+        match runner.tell(&this.node, this.epoch, Step::DestroyVolumes { volumes }).await {
+            Err(Trouble::Peer(error)) => {
+                let what = Left::Volume { id, name, epoch };
+                runner.leave(&this.node, what, &error.message).await?;
+            }
+            done => drop(done?),
+        }
+    }
+    Ok(())
+}
+
+/// Where an undone deployment begins anew, unless an operator ended it, it was tried often enough, or no other node may
+/// have the app.
+pub(super) async fn elsewhere(
+    runner: &mut Runner<'_>,
+    reason: &str,
+) -> Result<Option<Next>, ClusterError> {
+    let OperationKind::Deploy { target, mut tried } = runner.op().kind.clone() else {
+        return Ok(None);
+    };
+    tried.push(target);
+    if reason == ASKED_TO_ABORT || tried.len() >= DEPLOY_NODES_MAX {
+        return Ok(None);
+    }
+    let cluster = runner.leader.inner.parts.cluster.clone();
+    let state = cluster.read().await?;
+    let name = &runner.op().app;
+    let (Some(known), Some(app)) = (state.apps.get(name), state.manifests.get(name)) else {
+        return Ok(None);
+    };
+    let Some(decision) = decide(runner, &state, known, app, &tried).await else { return Ok(None) };
+    let Some(target) = decision.chosen.clone() else { return Ok(None) };
+    tracing::info!(operation = %runner.op().id, app = %name, %target, reason, "trying another node");
+    let mut operation = runner.op().clone();
+    operation.kind = OperationKind::Deploy { target, tried };
+    operation.phase = Phase::Planned;
+    operation.undoing = None;
+    let mut changes = cluster
+        .change()
+        .replace(runner.operation.revision, &operation)
+        .decision(&operation.id, crate::explain::document(&decision));
+    // What the node that was tried may still have is of another epoch, and its volumes are others.
+    let record = AppRecord { epoch: Epoch(state.revision.0 + 1), ..known.value.clone() };
+    changes = changes.replace(known.revision, &record);
+    for (_, volume) in state.volumes_of(app).into_iter().filter(|(_, v)| v.value.owner.is_none()) {
+        let anew = Volume { id: crate::control::volume_id(), ..volume.value };
+        changes = changes.replace(volume.revision, &anew);
+    }
+    runner.operation.revision = cluster.commit(changes).await?;
+    runner.operation.value = operation;
+    Ok(Some(Next::Run(Phase::Planned)))
+}
+
+/// Why a deployment was undone, on each node where it was tried.
+pub(super) fn reasons(operation: &Operation, last: &str) -> String {
+    match &operation.kind {
+        OperationKind::Deploy { tried, .. } if !tried.is_empty() => {
+            let failed = operation.report.phases.iter().filter(|p| !p.undo);
+            let mut reasons: Vec<_> = failed.filter_map(|p| p.trouble.as_deref()).collect();
+            // The last one has its hint behind it; an operator's word is no phase's trouble.
+            reasons.retain(|reason| *reason != last);
+            let mut said: Vec<_> = reasons.iter().filter_map(|r| r.lines().next()).collect();
+            said.push(last);
+            said.join("\n")
+        }
+        OperationKind::Deploy { .. }
+        | OperationKind::Update { .. }
+        | OperationKind::Move { .. }
+        | OperationKind::Remove { .. } => last.to_owned(),
+    }
+}
+
+/// Asks the policies again, without the nodes that were tried.
+async fn decide(
+    runner: &Runner<'_>,
+    state: &State,
+    known: &Versioned<AppRecord>,
+    app: &App,
+    tried: &[NodeName],
+) -> Option<Decision> {
+    let world = runner.leader.world(state);
+    let policies = runner.leader.inner.parts.policies.clone();
+    let (record, app, tried) = (known.value.clone(), app.clone(), tried.to_vec());
+    // The decision is kept under the operation's id, and its seed follows from that.
+    let (id, seed) = (runner.op().id.clone(), seed_of(&runner.op().id));
+    let decided = tokio::task::spawn_blocking(move || {
+        again(&world, &record, &app, &tried, &*policies, id, seed)
+    });
+    decided.await.ok()
 }

@@ -116,6 +116,11 @@ pub(super) async fn start_again(runner: &mut Runner<'_>, node: &NodeName) -> Res
             runner.operation.value.trouble = Some(e.to_string());
             Ok(())
         }
+        // The records have it there: it is started when the node is back.
+        Err(Trouble::Peer(e)) if !runner.is_worth_waiting_for(node) => {
+            runner.left.push(format!("the app is started again later: {e}"));
+            Ok(())
+        }
         other => other,
     }
 }

@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use flocker_model::{NodeName, VolumeId};
-use flocker_planner::plan::NodeSeen;
+use flocker_model::{NodeName, Revision, VolumeId};
+use flocker_planner::plan::{AppSeen, NodeSeen};
 use flocker_ports::Observation;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{sync::Notify, time::Instant};
@@ -30,6 +30,8 @@ const ALIVE: Duration = Duration::from_secs(5);
 pub struct Seen {
     /// When it said so.
     pub at: Instant,
+    /// The revision of the records when it was asked.
+    pub asked: Revision,
     /// What it said.
     pub observation: Observation,
 }
@@ -97,11 +99,18 @@ impl Nodes {
         let known = |(name, node): (&NodeName, &crate::cluster::Versioned<flocker_model::Node>)| {
             let seen = self.of(name);
             let alive = seen.as_ref().is_some_and(Seen::alive);
+            let asked = seen.as_ref().map(|s| s.asked).unwrap_or_default();
             let said = seen.map(|s| s.observation).unwrap_or_default();
-            let apps = said.apps.map(|apps| apps.into_iter().map(|a| (a.app, a.epoch)).collect());
+            let held = |a: flocker_ports::ObservedApp| AppSeen {
+                name: a.app,
+                epoch: a.epoch,
+                kept: a.kept,
+            };
+            let apps = said.apps.map(|apps| apps.into_iter().map(held).collect());
             let known = NodeSeen {
                 node: node.value.clone(),
                 alive,
+                asked,
                 stats: said.stats,
                 volumes: said.volumes,
                 apps,
@@ -150,10 +159,11 @@ impl Leader {
                 return node;
             };
             let peer = self.inner.parts.peers.peer(&record.value);
+            let asked = state.as_ref().map(|s| s.revision).unwrap_or_default();
             let answer = tokio::time::timeout(ANSWER_WITHIN, peer.observe()).await;
             let before = self.inner.nodes.alive(&node);
             if let Ok(Ok(observation)) = answer {
-                let seen = Seen { at: Instant::now(), observation };
+                let seen = Seen { at: Instant::now(), asked, observation };
                 self.inner
                     .nodes
                     .seen

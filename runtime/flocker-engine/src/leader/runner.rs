@@ -4,14 +4,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use flocker_model::{
-    App, AppRecord, Epoch, NodeName, Operation, OperationId, OperationKind, OperationState, Phase,
-    PhaseReport, Point, Timestamp, VolumeId,
+    App, AppRecord, Epoch, Left, Leftover, NodeName, Operation, OperationId, OperationKind,
+    OperationState, Phase, PhaseReport, Point, Timestamp, VolumeId,
 };
-use flocker_planner::phases::{self, Next, Outcome, PARK_BUDGET};
-use flocker_ports::{PeerError, PeerErrorKind, Reply, Step};
+use flocker_planner::phases::{self, ASKED_TO_ABORT, Next, Outcome, PARK_BUDGET, PATIENCE};
+use flocker_ports::{ContainerState, PeerError, PeerErrorKind, Reply, Step};
 use tokio::time::Instant;
 
-use super::{Leader, deploying, moving, removing};
+use super::{Leader, deploying, moving, removing, upkeep};
 use crate::cluster::{Cluster, ClusterError, Versioned};
 
 /// The pause before something is tried again: short while clients wait, longer while nobody does.
@@ -30,6 +30,10 @@ pub(super) struct Runner<'a> {
     pub(super) confirmed: BTreeMap<VolumeId, Point>,
     /// Since when the present phase has been failing.
     failing: Option<Timestamp>,
+    /// When the present phase was tried first.
+    began: Instant,
+    /// What the present phase left for later.
+    pub(super) left: Vec<String>,
 }
 
 /// Why a phase did not end well.
@@ -60,7 +64,14 @@ impl From<ClusterError> for Trouble {
 /// Drives the operation to its end.
 pub(super) async fn drive(leader: &Leader, id: &OperationId) {
     let Some(operation) = read(&leader.inner.parts.cluster, id).await else { return };
-    let mut runner = Runner { leader, operation, confirmed: BTreeMap::new(), failing: None };
+    let mut runner = Runner {
+        leader,
+        operation,
+        confirmed: BTreeMap::new(),
+        failing: None,
+        began: Instant::now(),
+        left: vec![],
+    };
     let mut next = phases::resume(&runner.operation.value, runner.now());
     loop {
         if runner.operation.value.state.is_final() {
@@ -136,16 +147,18 @@ impl Runner<'_> {
             }
             self.save().await?;
         }
-        let began = Instant::now();
+        if self.failing.is_none() {
+            self.began = Instant::now();
+        }
+        self.left.clear();
         let outcome = match self.attempt(phase, undo).await {
             Err(Trouble::Cluster(error)) => return Err(error),
             Ok(()) => Ok(()),
             Err(trouble) => Err(trouble),
         };
         if outcome.is_ok() {
-            let report = PhaseReport { phase, took: began.elapsed(), undo };
-            tracing::debug!(operation = %self.op().id, %phase, undo, took = ?report.took, "phase done");
-            self.operation.value.report.phases.push(report);
+            let trouble = (!self.left.is_empty()).then(|| self.left.join("; "));
+            self.report(phase, undo, trouble);
             // A commit has written the next phase down already.
             if self.operation.value.phase != phase {
                 self.failing = None;
@@ -184,9 +197,47 @@ impl Runner<'_> {
         tokio::select! {
             done = work => done,
             () = tokio::time::sleep(budget.min(Duration::from_secs(86_400 * 30))) => {
-                Err(Trouble::Later(format!("{phase} did not end in time")))
+                Err(Trouble::Later(self.overdue(phase).await))
             }
-            () = aborted, if abortable => Err(Trouble::Later("an operator asked to abort".to_owned())),
+            () = aborted, if abortable => Err(Trouble::Later(ASKED_TO_ABORT.to_owned())),
+        }
+    }
+
+    /// Notes how a phase ended.
+    fn report(&mut self, phase: Phase, undo: bool, trouble: Option<String>) {
+        let took = self.began.elapsed();
+        tracing::debug!(operation = %self.op().id, %phase, undo, ?took, ?trouble, "phase ended");
+        self.operation.value.report.phases.push(PhaseReport { phase, took, undo, trouble });
+    }
+
+    /// Why a phase did not end while clients could be held.
+    async fn overdue(&self, phase: Phase) -> String {
+        let late = format!("{phase} did not end in time");
+        let (Phase::Stop, Some(node)) = (phase, self.owner_before()) else { return late };
+        let Some(observation) = self.leader.look_at(&node).await else { return late };
+        let apps = observation.apps.into_iter().flatten();
+        let mine = apps.filter(|a| a.app == self.op().app).flat_map(|a| a.containers);
+        let running: Vec<_> = mine
+            .filter(|c| matches!(c.state, ContainerState::Running { .. }))
+            .map(|c| format!("`{}`", c.name))
+            .collect();
+        match running.is_empty() {
+            true => late,
+            false => format!(
+                "{late}: not ended on node `{node}`: {}\nhint: a shorter `stop_grace_period` lets a container be killed while clients can still be held ({} s)",
+                running.join(", "),
+                PARK_BUDGET.as_secs()
+            ),
+        }
+    }
+
+    /// The node on which the operation stops the app.
+    fn owner_before(&self) -> Option<NodeName> {
+        match &self.op().kind {
+            OperationKind::Move { source, .. } => Some(source.clone()),
+            OperationKind::Update { node, .. } => Some(node.clone()),
+            OperationKind::Remove { node, .. } => node.clone(),
+            OperationKind::Deploy { .. } => None,
         }
     }
 
@@ -229,7 +280,8 @@ impl Runner<'_> {
     }
 
     async fn go_on_despite(&mut self, trouble: String) -> Result<Next, ClusterError> {
-        tracing::error!(operation = %self.op().id, trouble, "the app is not ready after its data has moved");
+        tracing::error!(operation = %self.op().id, trouble, "the app is not ready at its place");
+        self.report(self.op().phase, false, Some(trouble.clone()));
         self.operation.value.trouble = Some(trouble);
         self.failing = None;
         self.save().await?;
@@ -239,13 +291,20 @@ impl Runner<'_> {
     async fn turn_back(&mut self, reason: String) -> Result<Next, ClusterError> {
         tracing::warn!(operation = %self.op().id, phase = %self.op().phase, reason, "going back");
         // If the commit has happened after all, the record has changed, this is a conflict, and it goes forward.
+        self.report(self.op().phase, false, Some(reason.clone()));
         self.operation.value.undoing = Some(reason);
         self.failing = None;
         self.save().await?;
         Ok(Next::Undo(self.op().phase))
     }
 
-    async fn finish(&mut self, state: OperationState) -> Result<Next, ClusterError> {
+    async fn finish(&mut self, mut state: OperationState) -> Result<Next, ClusterError> {
+        if let OperationState::Aborted { reason } = &mut state {
+            if let Some(next) = deploying::elsewhere(self, reason).await? {
+                return Ok(next);
+            }
+            *reason = deploying::reasons(self.op(), reason);
+        }
         let mut operation = self.operation.value.clone();
         operation.state = state.clone();
         operation.finished = Some(self.now());
@@ -282,8 +341,47 @@ impl Runner<'_> {
         epoch: Epoch,
         step: Step,
     ) -> Result<Reply, Trouble> {
-        let order = Leader::order(&self.op().id, &self.op().app, epoch, step);
+        let revision = self.operation.revision;
+        let order = Leader::order(&self.op().id, &self.op().app, epoch, revision, step);
         Ok(self.leader.tell(node, order).await?)
+    }
+
+    /// Tells a node to remove something for good. One that is away is not even asked.
+    pub(super) async fn remove(&self, node: &NodeName, what: &Left) -> Result<(), Trouble> {
+        if !self.leader.inner.nodes.alive(node) {
+            let message = "it does not answer".to_owned();
+            return Err(PeerError {
+                node: node.clone(),
+                kind: PeerErrorKind::Unreachable,
+                message,
+            }
+            .into());
+        }
+        let (app, epoch, step) = upkeep::removal(what);
+        let order = Leader::order(&self.op().id, &app, epoch, self.operation.revision, step);
+        Ok(self.leader.tell(node, order).await.map(drop)?)
+    }
+
+    /// Writes down that a node still has something that no record will name.
+    pub(super) async fn leave(
+        &mut self,
+        node: &NodeName,
+        what: Left,
+        reason: &str,
+    ) -> Result<(), Trouble> {
+        let said = format!("{what} on node `{node}` stays until that can be removed: {reason}");
+        tracing::warn!(operation = %self.op().id, "{said}");
+        self.left.push(said);
+        let changes = self.leader.inner.parts.cluster.change();
+        let leftover = Leftover { node: node.clone(), what };
+        self.leader.inner.parts.cluster.commit(changes.put(&leftover)).await?;
+        Ok(())
+    }
+
+    /// Whether a node that did not do something may still do it soon.
+    pub(super) fn is_worth_waiting_for(&self, node: &NodeName) -> bool {
+        let patient = self.failing.is_none_or(|since| self.now().since(since) < PATIENCE);
+        patient && self.leader.inner.nodes.alive(node)
     }
 
     /// Tells a node to tidy up. One that does not answer is passed over: what it still has is found and removed later.
@@ -303,12 +401,11 @@ impl Runner<'_> {
         }
     }
 
-    /// The nodes that answer, without this one.
-    pub(super) fn others(&self, than: Option<&NodeName>) -> Vec<NodeName> {
+    /// The nodes that answer.
+    fn answering(&self) -> Vec<NodeName> {
         let state = self.leader.inner.parts.followed.borrow().clone();
         let nodes = state.iter().flat_map(|s| s.nodes.keys());
-        let others = nodes.filter(|n| Some(*n) != than && self.leader.inner.nodes.alive(n));
-        others.cloned().collect()
+        nodes.filter(|n| self.leader.inner.nodes.alive(n)).cloned().collect()
     }
 
     /// Waits until every node's proxy follows the table that the operation's last change made.
@@ -320,7 +417,7 @@ impl Runner<'_> {
                 tracing::warn!(operation = %self.op().id, %node, "a proxy did not confirm its routes in time");
             }
         };
-        futures::future::join_all(self.others(None).into_iter().map(ask)).await;
+        futures::future::join_all(self.answering().into_iter().map(ask)).await;
         Ok(())
     }
 }

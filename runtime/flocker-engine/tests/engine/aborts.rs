@@ -16,7 +16,7 @@ async fn aborted_at(phase: Phase) {
     let client = Client::start(world.clone(), node("n1"));
     sleep(Duration::from_millis(300)).await;
 
-    let id = world.control().move_app(&app(), Some(&target)).await.unwrap();
+    let id = world.control().move_app(&app(), Some(&target)).await.unwrap().0;
     let asked: Result<(), Refusal> = loop {
         let operation = world.state().await.unwrap().operations[&id].clone();
         if operation.phase >= phase {
@@ -68,7 +68,7 @@ async fn a_move_can_be_aborted_at_each_phase_before_its_commit_and_leaves_nothin
 async fn what_an_undone_move_copied_goes_with_the_app() {
     let world = shop().await;
     let target = another(&owner(&world).await);
-    let id = world.control().move_app(&app(), Some(&target)).await.unwrap();
+    let id = world.control().move_app(&app(), Some(&target)).await.unwrap().0;
     until(|| async { world.state().await.unwrap().operations[&id].phase >= Phase::Prepare }).await;
     world.control().abort(&id).await.unwrap();
     ended(&world, &id).await;

@@ -1,37 +1,16 @@
 //! Deployments, updates and removals, with somebody dying at each of their steps.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use flocker_engine::control::Deployed;
-use flocker_model::{AppState, NodeName, OperationId, OperationState, Phase, VolumeName};
+use flocker_model::{AppState, OperationState, Phase};
 use flocker_ports::Backend as _;
 use flocker_sim::{Trap, Victim, World};
 use tokio::time::sleep;
 
 use crate::pretend::*;
 
-/// The shop on a node that the test knows beforehand.
-fn shop_on(name: &str) -> String {
-    format!("{SHOP}x-flocker: {{ placement: {{ nodes: [{name}] }} }}\n")
-}
-
 fn changed(manifest: &str) -> String {
     manifest.replace("restart: always", "restart: always\n    environment: { GREETING: hello }")
-}
-
-async fn booted() -> Arc<World> {
-    let world = Arc::new(World::start(&["n1", "n2", "n3"]));
-    world.boot().await.unwrap();
-    until(|| async { world.state().await.unwrap().nodes.len() == 3 }).await;
-    sleep(Duration::from_millis(500)).await;
-    world
-}
-
-async fn deployed(world: &World, manifest: &str) -> OperationId {
-    match world.control().deploy(manifest, None).await.unwrap().1 {
-        Deployed::Begun(id) => id,
-        other => panic!("{other:?}"),
-    }
 }
 
 fn victim(who: &str) -> Victim {
@@ -50,22 +29,6 @@ fn traps(steps: &'static [&'static str]) -> impl Iterator<Item = Trap> {
     steps.iter().flat_map(sides).flat_map(|(step, after)| {
         ["leader", "n2"].map(|who| Trap { step: (*step).to_owned(), after, victim: victim(who) })
     })
-}
-
-/// The last operation of the shop, ended.
-async fn last(world: &World) -> OperationState {
-    until(|| async {
-        let state = world.state().await.unwrap();
-        !state.operations.is_empty() && state.operations.values().all(|o| o.state.is_final())
-    })
-    .await;
-    let state = world.state().await.unwrap();
-    state.operations.values().next_back().unwrap().state.clone()
-}
-
-async fn nothing_left_on(world: &World, name: &NodeName) {
-    assert_eq!(world.backend(name).unwrap().volumes().await.unwrap(), [], "volumes on {name}");
-    assert_eq!(world.engine(name).unwrap().containers(), [], "containers on {name}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,19 +118,6 @@ async fn an_app_that_is_being_removed_is_not_said_to_be_deployed_already() {
     let refused = world.control().deploy(SHOP, None).await.unwrap_err();
 
     assert_eq!(refused.code, "app-busy");
-}
-
-fn adopting(name: &str, volume: &str) -> String {
-    format!(
-        "name: {name}\nservices:\n  redis:\n    image: redis\n    volumes: ['data:/data']\nvolumes:\n  data: {{ external: true, name: {volume} }}\n"
-    )
-}
-
-async fn volume_on(world: &World, volume: &str, at: &str) -> VolumeName {
-    let name = VolumeName::new(volume).unwrap();
-    let size = flocker_model::ByteSize(64 << 20);
-    world.control().create_volume(&name, size, None, Some(&node(at))).await.unwrap();
-    name
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,9 @@
 )]
 
 mod aborts;
+mod elsewhere;
+mod late;
+mod leftovers;
 mod lifecycle;
 mod moves;
 mod pretend;

@@ -15,7 +15,7 @@ async fn a_move_loses_nothing_and_refuses_nobody() {
     let client = Client::start(world.clone(), node("n1"));
     sleep(Duration::from_millis(300)).await;
 
-    let id = world.control().move_app(&app(), Some(&target)).await.unwrap();
+    let id = world.control().move_app(&app(), Some(&target)).await.unwrap().0;
     let operation = ended(&world, &id).await;
 
     assert_eq!(operation.state, OperationState::Done);
@@ -49,11 +49,11 @@ async fn moving_back_sends_only_what_changed() {
     for number in 0..200 {
         world.write(&node("n1"), &redis(), &format!("old-{number}"), &[1; 10_000]).unwrap();
     }
-    let there = world.control().move_app(&app(), Some(&target)).await.unwrap();
+    let there = world.control().move_app(&app(), Some(&target)).await.unwrap().0;
     let there = ended(&world, &there).await;
     until(|| async { world.write(&node("n1"), &redis(), "rec-0", b"new").is_ok() }).await;
 
-    let back = world.control().move_app(&app(), Some(&source)).await.unwrap();
+    let back = world.control().move_app(&app(), Some(&source)).await.unwrap().0;
     let back = ended(&world, &back).await;
 
     assert_eq!(back.state, OperationState::Done);
@@ -75,7 +75,7 @@ async fn an_operator_can_abort_a_move_before_its_commit() {
         victim: Victim::Node(target.clone()),
     });
 
-    let id = world.control().move_app(&app(), Some(&target)).await.unwrap();
+    let id = world.control().move_app(&app(), Some(&target)).await.unwrap().0;
     until(|| async { !world.trap_is_set() }).await;
     world.control().abort(&id).await.unwrap();
     let operation = ended(&world, &id).await;
@@ -122,7 +122,7 @@ async fn killed_and_revived(step: &str, after: bool, who: &str) {
     };
     world.set_trap(Trap { step: step.to_owned(), after, victim: victim.clone() });
 
-    let id = world.control().move_app(&app(), Some(&target)).await.unwrap();
+    let id = world.control().move_app(&app(), Some(&target)).await.unwrap().0;
     until(|| async {
         let over = world.state().await.unwrap().operations[&id].state.is_final();
         over || !world.trap_is_set()

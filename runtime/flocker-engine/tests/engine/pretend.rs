@@ -12,6 +12,7 @@ use flocker_engine::control::Deployed;
 use flocker_model::{
     AppName, NodeName, Operation, OperationId, OperationState, ServiceKey, ServiceName, VolumeName,
 };
+use flocker_ports::Backend as _;
 use flocker_sim::{Unwritten, World};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -84,12 +85,8 @@ impl Client {
 
 /// A world of three nodes with the shop deployed and answering.
 pub(crate) async fn shop() -> Arc<World> {
-    let world = Arc::new(World::start(&["n1", "n2", "n3"]));
-    world.boot().await.unwrap();
-    until(|| async { world.state().await.unwrap().nodes.len() == 3 }).await;
-    sleep(Duration::from_millis(500)).await;
-    let (_, deployed) = world.control().deploy(SHOP, None).await.unwrap();
-    let Deployed::Begun(id) = deployed else { panic!("{deployed:?}") };
+    let world = booted().await;
+    let id = deployed(&world, SHOP).await;
     assert_eq!(ended(&world, &id).await.state, OperationState::Done);
     world
 }
@@ -147,4 +144,53 @@ pub(crate) async fn settled(world: &Arc<World>, acknowledged: &[u64]) {
         assert_eq!(live, name == owner, "volume on {name}, owner {owner}");
         assert_eq!(processes, usize::from(name == owner), "processes on {name}, owner {owner}");
     }
+}
+
+/// The shop on a node that the test knows beforehand.
+pub(crate) fn shop_on(name: &str) -> String {
+    format!("{SHOP}x-flocker: {{ placement: {{ nodes: [{name}] }} }}\n")
+}
+
+pub(crate) async fn booted() -> Arc<World> {
+    let world = Arc::new(World::start(&["n1", "n2", "n3"]));
+    world.boot().await.unwrap();
+    until(|| async { world.state().await.unwrap().nodes.len() == 3 }).await;
+    sleep(Duration::from_millis(500)).await;
+    world
+}
+
+pub(crate) async fn deployed(world: &World, manifest: &str) -> OperationId {
+    match world.control().deploy(manifest, None).await.unwrap().1 {
+        Deployed::Begun(id) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The last operation of the shop, ended.
+pub(crate) async fn last(world: &World) -> OperationState {
+    until(|| async {
+        let state = world.state().await.unwrap();
+        !state.operations.is_empty() && state.operations.values().all(|o| o.state.is_final())
+    })
+    .await;
+    let state = world.state().await.unwrap();
+    state.operations.values().next_back().unwrap().state.clone()
+}
+
+pub(crate) async fn nothing_left_on(world: &World, name: &NodeName) {
+    assert_eq!(world.backend(name).unwrap().volumes().await.unwrap(), [], "volumes on {name}");
+    assert_eq!(world.engine(name).unwrap().containers(), [], "containers on {name}");
+}
+
+pub(crate) fn adopting(name: &str, volume: &str) -> String {
+    format!(
+        "name: {name}\nservices:\n  redis:\n    image: redis\n    volumes: ['data:/data']\nvolumes:\n  data: {{ external: true, name: {volume} }}\n"
+    )
+}
+
+pub(crate) async fn volume_on(world: &World, volume: &str, at: &str) -> VolumeName {
+    let name = VolumeName::new(volume).unwrap();
+    let size = flocker_model::ByteSize(64 << 20);
+    world.control().create_volume(&name, size, None, Some(&node(at))).await.unwrap();
+    name
 }

@@ -33,14 +33,6 @@ volumes:
 x-flocker: { placement: { nodes: [n2] } }
 ";
 
-async fn booted() -> Arc<World> {
-    let world = Arc::new(World::start(&["n1", "n2", "n3"]));
-    world.boot().await.unwrap();
-    until(|| async { world.state().await.unwrap().nodes.len() == 3 }).await;
-    sleep(Duration::from_millis(500)).await;
-    world
-}
-
 fn container(world: &World, at: &NodeName, name: &str) -> Option<Container> {
     let all = world.engine(at).unwrap().containers();
     all.into_iter().find(|c| c.name.as_str() == name)

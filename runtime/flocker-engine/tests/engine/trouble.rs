@@ -17,7 +17,7 @@ async fn engine_dies(phase: Phase, of_source: bool, away: Duration) {
     sleep(Duration::from_millis(300)).await;
     let engine = world.engine(if of_source { &source } else { &target }).unwrap();
 
-    let id = world.control().move_app(&app(), Some(&target)).await.unwrap();
+    let id = world.control().move_app(&app(), Some(&target)).await.unwrap().0;
     while world.state().await.unwrap().operations[&id].phase < phase {
         sleep(Duration::from_millis(1)).await;
     }
@@ -69,7 +69,7 @@ async fn a_target_that_dies_after_the_commit_is_waited_for() {
             victim: Victim::Node(target.clone()),
         });
 
-        let id = world.control().move_app(&app(), Some(&target)).await.unwrap();
+        let id = world.control().move_app(&app(), Some(&target)).await.unwrap().0;
         sleep(Duration::from_secs(300)).await;
         let waiting = world.state().await.unwrap();
         assert!(
@@ -95,7 +95,7 @@ async fn a_node_that_hangs_with_containers_to_be_removed_delays_nobody() {
     let target = another(&owner(&world).await);
     let trap = Trap { step: "prepare".into(), after: true, victim: Victim::Node(target.clone()) };
     world.set_trap(trap);
-    let id = world.control().move_app(&app(), Some(&target)).await.unwrap();
+    let id = world.control().move_app(&app(), Some(&target)).await.unwrap().0;
     until(|| async { !world.trap_is_set() }).await;
     world.control().abort(&id).await.unwrap();
     ended(&world, &id).await;
@@ -130,7 +130,7 @@ async fn an_order_to_a_node_that_hangs_is_given_up() {
     sleep(Duration::from_millis(300)).await;
     world.set_hung(&target, true);
 
-    let id = world.control().move_app(&app(), Some(&target)).await.unwrap();
+    let id = world.control().move_app(&app(), Some(&target)).await.unwrap().0;
     let operation = ended(&world, &id).await;
 
     assert!(matches!(operation.state, OperationState::Aborted { .. }), "{operation:?}");
@@ -173,14 +173,14 @@ async fn a_source_that_stays_away_after_a_move_holds_nobody_and_is_tidied_up_lat
     let victim = Victim::Node(source.clone());
     world.set_trap(Trap { step: "retire".to_owned(), after: false, victim: victim.clone() });
 
-    let away = world.control().move_app(&app(), Some(&target)).await.unwrap();
+    let away = world.control().move_app(&app(), Some(&target)).await.unwrap().0;
     assert_eq!(ended(&world, &away).await.state, OperationState::Done);
-    let on = world.control().move_app(&app(), Some(&third)).await.unwrap();
+    let on = world.control().move_app(&app(), Some(&third)).await.unwrap().0;
     assert_eq!(ended(&world, &on).await.state, OperationState::Done);
     world.revive(&victim).unwrap();
     sleep(Duration::from_secs(15)).await;
 
-    let back = world.control().move_app(&app(), Some(&source)).await.unwrap();
+    let back = world.control().move_app(&app(), Some(&source)).await.unwrap().0;
     assert_eq!(ended(&world, &back).await.state, OperationState::Done);
     settled(&world, &[0]).await;
 }

@@ -1,17 +1,21 @@
 //! A cluster as a few lines, and what the planner makes of it.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use expect_test::{Expect, expect};
 use flocker_model::{
-    ByteSize, Capacity, ContainerName, ContainerSpec, CpuMillis, PlacementRules, Restart, VolumeId,
-    VolumeName, VolumeSource, VolumeSpec,
+    ByteSize, Capacity, ContainerName, ContainerSpec, CpuMillis, Left, PlacementRules, Restart,
+    Role, VolumeId, VolumeName, VolumeSource, VolumeSpec,
 };
 
 use super::*;
 
 /// Reads a world: `node NAME [dead] [draining]`, `app NAME NODE|- [pinned] [moving:NODE] [memory:GiB] [volume:NODE]`,
-/// `has NODE APP` for containers seen on a node.
+/// `has NODE APP` for an app that a node keeps, `heard NODE` when what it said is newer than the records,
+/// `copy NODE VOLUME` for a writable copy, `left NODE APP EPOCH` and `left NODE VOLUME` for what is to be removed.
 fn world(text: &str) -> World {
     let mut world = World { now: Timestamp(1_000_000), revision: Revision(7), ..World::default() };
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -20,13 +24,38 @@ fn world(text: &str) -> World {
             ["node", name, ref marks @ ..] => add_node(&mut world, name, marks),
             ["app", name, at, ref marks @ ..] => add_app(&mut world, name, at, marks),
             ["has", node, app] => {
-                let seen = world.nodes.get_mut(&node.parse::<NodeName>().unwrap()).unwrap();
-                seen.apps.get_or_insert_default().push((app.parse().unwrap(), Epoch(1)));
+                let held = AppSeen { name: app.parse().unwrap(), epoch: Epoch(1), kept: true };
+                seen(&mut world, node).apps.get_or_insert_default().push(held);
+            }
+            ["heard", node] => seen(&mut world, node).asked = Revision(7),
+            ["copy", node, volume] => {
+                let copy = VolumeState {
+                    id: volume.parse().unwrap(),
+                    role: Role::Live,
+                    epoch: Epoch(1),
+                    size: ByteSize::gib(1),
+                    used: ByteSize(0),
+                };
+                seen(&mut world, node).volumes.get_or_insert_default().push(copy);
+            }
+            ["left", node, app, epoch] => {
+                let epoch = Epoch(epoch.parse().unwrap());
+                let what = Left::App { name: app.parse().unwrap(), epoch };
+                world.leftovers.push(Leftover { node: node.parse().unwrap(), what });
+            }
+            ["left", node, volume] => {
+                let (id, name) = (volume.parse().unwrap(), volume.parse().unwrap());
+                let what = Left::Volume { id, name, epoch: Epoch(1) };
+                world.leftovers.push(Leftover { node: node.parse().unwrap(), what });
             }
             _ => panic!("`{line}` is not a line of a world"),
         }
     }
     world
+}
+
+fn seen<'a>(world: &'a mut World, node: &str) -> &'a mut NodeSeen {
+    world.nodes.get_mut(&node.parse::<NodeName>().unwrap()).unwrap()
 }
 
 fn add_node(world: &mut World, name: &str, marks: &[&str]) {
@@ -37,6 +66,7 @@ fn add_node(world: &mut World, name: &str, marks: &[&str]) {
         mesh: address,
         replication: address,
         labels: BTreeMap::new(),
+        configured: BTreeSet::new(),
         draining: marks.contains(&"draining"),
         identity: name.to_owned(),
     };
@@ -46,6 +76,7 @@ fn add_node(world: &mut World, name: &str, marks: &[&str]) {
     let seen = NodeSeen {
         node,
         alive: !marks.contains(&"dead"),
+        asked: Revision(0),
         stats,
         volumes: Some(vec![]),
         apps: Some(vec![]),
@@ -102,6 +133,7 @@ fn add_app(world: &mut World, name: &str, at: &str, marks: &[&str]) {
         operation,
         placed: Timestamp(0),
     };
+    world.changed.insert(app_name.clone(), Revision(7));
     world.apps.insert(app_name, (record, app));
 }
 
@@ -161,7 +193,7 @@ fn check(text: &str, want: Expect) {
         match action {
             Action::Begin { app, kind, purpose, .. } => {
                 let (from, to) = match kind {
-                    OperationKind::Deploy { target } => ("deploy".to_owned(), target),
+                    OperationKind::Deploy { target, .. } => ("deploy".to_owned(), target),
                     OperationKind::Move { source, target, .. } => {
                         (format!("move from {source}"), target)
                     }
@@ -173,6 +205,13 @@ fn check(text: &str, want: Expect) {
             Action::Retire { node, app, .. } => writeln!(said, "retire on {node}: {app}").unwrap(),
             Action::Discard { node, app, .. } => {
                 writeln!(said, "discard on {node}: {app}").unwrap()
+            }
+            Action::Start { node, app } => writeln!(said, "start on {node}: {app}").unwrap(),
+            Action::Clear { leftover } => {
+                writeln!(said, "clear {}: {}", leftover.node, leftover.what).unwrap();
+            }
+            Action::Forget { leftover } => {
+                writeln!(said, "forget {}: {}", leftover.node, leftover.what).unwrap();
             }
         }
     }
@@ -334,4 +373,107 @@ fn moves_that_wait_for_a_dead_node_do_not_keep_a_draining_one_from_being_emptied
     }
 
     assert_eq!(planned(&world).actions.len(), 1);
+}
+
+#[test]
+fn an_app_that_its_node_does_not_know_is_started_where_all_of_its_data_is() {
+    let lost = "node n1
+         heard n1
+         app shop n1 volume:n1";
+    check(
+        &format!("{lost}\n copy n1 v-shop"),
+        expect![[r"
+            start on n1: shop
+        "]],
+    );
+    check(
+        lost,
+        expect![[r"
+            note shop: node `n1` knows nothing of it, and has no writable copy of volume `shop.data`
+        "]],
+    );
+    check(&format!("{lost}\n copy n1 v-shop\n has n1 shop"), expect![""]);
+}
+
+#[test]
+fn what_a_node_said_before_the_records_changed_does_not_start_an_app() {
+    check(
+        "node n1
+         app shop n1
+         node n2 dead
+         heard n2
+         app other n2",
+        expect![""],
+    );
+}
+
+#[test]
+fn what_was_left_on_a_node_goes_when_it_is_back_containers_first() {
+    let left = "left n1 old 3
+         left n1 v-old";
+    check(&format!("node n1 dead\n{left}"), expect![""]);
+    check(
+        &format!("node n1\n{left}"),
+        expect![[r"
+            clear n1: containers of app `old`
+        "]],
+    );
+    check(
+        "node n1
+         left n1 v-old",
+        expect![[r"
+            clear n1: volume `v-old`
+        "]],
+    );
+}
+
+#[test]
+fn what_a_record_names_is_no_leftover() {
+    check(
+        "node n1
+         node n2 dead
+         app shop n2 volume:n2
+         left n1 v-shop
+         left n1 shop 1",
+        expect![""],
+    );
+    // An app of that name that was deployed since is another one.
+    check(
+        "node n1
+         node n2 dead
+         app shop n2
+         left n1 shop 0",
+        expect![[r"
+            clear n1: containers of app `shop`
+        "]],
+    );
+    // An app whose manifest cannot be read is known nevertheless.
+    let mut world = world("node n1\n left n1 shop 3");
+    world.changed.insert("shop".parse().unwrap(), Revision(5));
+    assert_eq!(planned(&world).actions, []);
+}
+
+#[test]
+fn what_was_left_on_a_node_that_was_removed_is_forgotten() {
+    check(
+        "left n9 v-old",
+        expect![[r"
+            forget n9: volume `v-old`
+        "]],
+    );
+}
+
+#[test]
+fn a_deployment_is_not_tried_twice_on_one_node() {
+    let world = world("node n1\n node n2\n app shop -");
+    let (record, app) = &world.apps[&"shop".parse().unwrap()];
+    let tried = ["n1".parse().unwrap()];
+    let id = OperationId::new("o").unwrap();
+
+    let decision = again(&world, record, app, &tried, &BuiltIn, id.clone(), 1);
+    let none =
+        again(&world, record, app, &[tried[0].clone(), "n2".parse().unwrap()], &BuiltIn, id, 1);
+
+    assert_eq!(decision.chosen, Some("n2".parse().unwrap()));
+    assert_eq!(none.chosen, None);
 }

@@ -1,6 +1,6 @@
 //! What operators ask, as a gRPC service: reads the request, asks the engine, writes the reply. Decides nothing.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use flocker_api::{
     Code, Failure, control_service,
@@ -9,7 +9,7 @@ use flocker_api::{
 };
 use flocker_engine::{
     cluster::State,
-    control::{Control, Deployed, Refusal},
+    control::{Control, Copy, Deployed, Refusal},
 };
 use flocker_model::{App, AppRecord, ByteSize, Node, NodeName, Operation, OperationId};
 use flocker_plugins::{Health, PluginHost, PluginInfo};
@@ -17,10 +17,7 @@ use flocker_ports::{Clock as _, ObservedContainer, SystemClock};
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::observation;
-
-/// A watched operation is looked at this often; a bar that moves five times a second looks smooth.
-const GLANCE: Duration = Duration::from_millis(200);
+use super::{observation, watch};
 
 /// Serves operators.
 pub(crate) fn control_server(
@@ -40,7 +37,7 @@ struct Served {
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-fn refused(refusal: Refusal) -> Status {
+pub(super) fn refused(refusal: Refusal) -> Status {
     let failure = Failure::new(Code::from_text(refusal.code), refusal.message);
     match refusal.hint {
         Some(hint) => failure.hint(hint).into(),
@@ -113,6 +110,15 @@ impl control_server::Control for Served {
         self.node(&name).await
     }
 
+    async fn remove_node(
+        &self,
+        request: Request<v1::RemoveNodeRequest>,
+    ) -> Result<Response<v1::RemoveNodeReply>, Status> {
+        let name = parse("node", &request.into_inner().node).map_err(invalid)?;
+        self.control.remove_node(&name, &self.node).await.map_err(refused)?;
+        Ok(Response::new(v1::RemoveNodeReply {}))
+    }
+
     async fn list_volumes(
         &self,
         _: Request<v1::ListVolumesRequest>,
@@ -148,8 +154,9 @@ impl control_server::Control for Served {
         request: Request<v1::RemoveVolumeRequest>,
     ) -> Result<Response<v1::RemoveVolumeReply>, Status> {
         let name = parse("name", &request.into_inner().name).map_err(invalid)?;
-        self.control.remove_volume(&name).await.map_err(refused)?;
-        Ok(Response::new(v1::RemoveVolumeReply {}))
+        let left_on = self.control.remove_volume(&name).await.map_err(refused)?;
+        let left_on = left_on.iter().map(ToString::to_string).collect();
+        Ok(Response::new(v1::RemoveVolumeReply { left_on }))
     }
 
     async fn inspect_volume(
@@ -157,18 +164,15 @@ impl control_server::Control for Served {
         request: Request<v1::InspectVolumeRequest>,
     ) -> Result<Response<v1::InspectVolumeReply>, Status> {
         let name = parse("name", &request.into_inner().name).map_err(invalid)?;
-        let state = self.state().await?;
-        let volume = state.volumes.get(&name).ok_or_else(|| {
-            Failure::new(Code::VOLUME_NOT_FOUND, format!("there is no volume `{name}`"))
-                .hint("`flocker volume ls` lists the volumes")
-        })?;
-        let copy = |node: &NodeName| {
-            let state = self.copy_on(node, &volume.value)?;
-            Some(v1::VolumeCopy { node: node.to_string(), state: Some((&state).into()) })
+        let (volume, copies) = self.control.copies(&name).await.map_err(refused)?;
+        let copy = |copy: &Copy| v1::VolumeCopy {
+            node: copy.node.to_string(),
+            state: Some((&copy.state).into()),
+            newest: copy.newest.as_ref().map(Into::into),
         };
         Ok(Response::new(v1::InspectVolumeReply {
-            volume: Some((&volume.value).into()),
-            copies: state.nodes.keys().filter_map(copy).collect(),
+            volume: Some((&volume).into()),
+            copies: copies.iter().map(copy).collect(),
         }))
     }
 
@@ -242,7 +246,7 @@ impl control_server::Control for Served {
         let request = request.into_inner();
         let app = parse("app", &request.app).map_err(invalid)?;
         let id = self.control.remove(&app, request.volumes).await.map_err(refused)?;
-        Ok(Response::new(v1::OperationStarted { operation: id.to_string() }))
+        Ok(Response::new(v1::OperationStarted { operation: id.to_string(), warning: None }))
     }
 
     type AppLogsStream = Streamed<v1::LogChunk>;
@@ -273,8 +277,8 @@ impl control_server::Control for Served {
         let request = request.into_inner();
         let app = parse("app", &request.app).map_err(invalid)?;
         let target = parse_option("target", request.target.as_deref()).map_err(invalid)?;
-        let id = self.control.move_app(&app, target.as_ref()).await.map_err(refused)?;
-        Ok(Response::new(v1::OperationStarted { operation: id.to_string() }))
+        let (id, warning) = self.control.move_app(&app, target.as_ref()).await.map_err(refused)?;
+        Ok(Response::new(v1::OperationStarted { operation: id.to_string(), warning }))
     }
 
     async fn list_operations(
@@ -318,26 +322,14 @@ impl control_server::Control for Served {
         request: Request<v1::WatchOperationRequest>,
     ) -> Result<Response<Self::WatchOperationStream>, Status> {
         let id: OperationId = parse("id", &request.into_inner().id).map_err(invalid)?;
-        self.operation(&id).await?;
-        let control = self.control.clone();
-        let next = async move |over: bool| {
-            if over {
-                return None;
-            }
-            let found = look(&control, &id).await;
-            let over = !matches!(&found, Ok((operation, _)) if !operation.state.is_final());
-            Some((found.map(|(operation, sending)| update(&operation, sending)), over))
+        let mut state = self.state().await?;
+        let operation = match state.operations.remove(&id) {
+            Some(operation) => operation,
+            // Says why not.
+            None => self.operation(&id).await?,
         };
-        // The first answer comes at once, each further one after a glance's pause.
-        let updates =
-            futures::stream::unfold((false, true, next), |(over, first, next)| async move {
-                if !first {
-                    tokio::time::sleep(GLANCE).await;
-                }
-                let (found, over) = next(over).await?;
-                Some((found, (over, false, next)))
-            });
-        Ok(Response::new(Box::pin(updates)))
+        let updates = watch::updates(self.control.clone(), operation, state.revision);
+        Ok(Response::new(updates.boxed()))
     }
 
     async fn explain(
@@ -345,13 +337,7 @@ impl control_server::Control for Served {
         request: Request<v1::ExplainRequest>,
     ) -> Result<Response<v1::ExplainReply>, Status> {
         let subject = request.into_inner().subject;
-        let state = self.state().await?;
-        let of_app = state.operations.values().rev().find(|o| o.app.as_str() == subject);
-        let id = match of_app {
-            Some(operation) => operation.id.clone(),
-            None => parse("subject", &subject).map_err(invalid)?,
-        };
-        let document = self.control.explain(&id).await.map_err(refused)?;
+        let document = self.control.explain(&subject).await.map_err(refused)?;
         let json = String::from_utf8_lossy(&document).into_owned();
         let parsed: serde_json::Value = serde_json::from_str(&json).unwrap_or_default();
         let text = parsed.get("text").and_then(|t| t.as_str()).unwrap_or_default().to_owned();
@@ -379,7 +365,7 @@ impl Served {
     }
 
     async fn operation(&self, id: &OperationId) -> Result<Operation, Status> {
-        look(&self.control, id).await.map(|(operation, _)| operation)
+        self.control.operation(id).await.map_err(refused)
     }
 
     fn copy_on(
@@ -396,14 +382,22 @@ impl Served {
             let alive = seen.as_ref().is_some_and(flocker_engine::leader::Seen::alive);
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             let here = |owner: &Option<NodeName>| owner.as_ref() == Some(&node.name);
+            let mut troubles =
+                seen.as_ref().map(|s| s.observation.troubles.clone()).unwrap_or_default();
+            let left = state.leftovers.values().filter(|left| left.node == node.name);
+            troubles.extend(left.map(|left| format!("{} is to be removed from it", left.what)));
+            let promised = state.apps.values().filter(|a| here(&a.value.owner));
+            let promised = promised.filter_map(|a| state.manifests.get(&a.value.name));
             v1::NodeView {
                 node: Some(node.into()),
                 alive,
                 stats: seen.as_ref().map(|s| (&s.observation.stats).into()),
                 apps: count(state.apps.values().filter(|a| here(&a.value.owner)).count()),
                 volumes: count(state.volumes.values().filter(|v| here(&v.value.owner)).count()),
-                troubles: seen.map(|s| s.observation.troubles).unwrap_or_default(),
+                troubles,
                 leader: node.name == self.node,
+                memory_promised: promised
+                    .fold(0, |sum: u64, app| sum.saturating_add(app.memory().0)),
             }
         };
         state.nodes.values().map(|n| view(&n.value)).collect()
@@ -462,24 +456,6 @@ fn services(app: &App) -> Vec<v1::ServiceView> {
         container_port: s.container_port.into(),
     };
     app.services.iter().map(view).collect()
-}
-
-/// The operation, and the bytes that it is sending at the moment.
-async fn look(control: &Control, id: &OperationId) -> Result<(Operation, Option<u64>), Status> {
-    let operation = control.operation(id).await.map_err(refused)?;
-    let source = match &operation.kind {
-        flocker_model::OperationKind::Move { source, .. } => Some(source),
-        flocker_model::OperationKind::Deploy { .. }
-        | flocker_model::OperationKind::Update { .. }
-        | flocker_model::OperationKind::Remove { .. } => None,
-    };
-    let sending = source.and_then(|node| control.seen(node)).map(|seen| seen.observation.sending);
-    let bytes = sending.iter().flatten().find(|(of, _)| of == id).map(|(_, bytes)| bytes.0);
-    Ok((operation, bytes))
-}
-
-fn update(operation: &Operation, sending: Option<u64>) -> v1::OperationUpdate {
-    v1::OperationUpdate { operation: Some(operation.into()), sending, now_ms: SystemClock.now().0 }
 }
 
 fn plugin(info: &PluginInfo) -> v1::Plugin {

@@ -53,6 +53,7 @@ fn app_to_message(app: &ObservedApp) -> v1::ObservedApp {
     v1::ObservedApp {
         app: app.app.to_string(),
         epoch: app.epoch.0,
+        kept: app.kept,
         containers: app.containers.iter().map(container_to_message).collect(),
     }
 }
@@ -61,6 +62,7 @@ fn app_from_message(app: v1::ObservedApp) -> Result<ObservedApp, Malformed> {
     Ok(ObservedApp {
         app: parse("app", &app.app)?,
         epoch: Epoch(app.epoch),
+        kept: app.kept,
         containers: app
             .containers
             .into_iter()

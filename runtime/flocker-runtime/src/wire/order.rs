@@ -15,6 +15,7 @@ pub(crate) fn to_message(order: &Order) -> v1::Order {
         operation: order.operation.to_string(),
         app: order.app.to_string(),
         epoch: order.epoch.0,
+        revision: order.revision.0,
         step: Some(v1::Step { step: Some(step_to_message(&order.step)) }),
     }
 }
@@ -25,6 +26,7 @@ pub(crate) fn from_message(order: v1::Order) -> Result<Order, Malformed> {
         operation: parse("operation", &order.operation)?,
         app: parse("app", &order.app)?,
         epoch: Epoch(order.epoch),
+        revision: Revision(order.revision),
         step: step_from_message(step)?,
     })
 }
@@ -41,10 +43,6 @@ fn step_to_message(step: &Step) -> StepMessage {
         Step::ListSnapshots { volume } => {
             StepMessage::ListSnapshots(steps::ListSnapshots { volume: Some(epoch(volume)) })
         }
-        Step::Estimate { volume, base } => StepMessage::Estimate(steps::Estimate {
-            volume: Some(epoch(volume)),
-            base: base.as_ref().map(Into::into),
-        }),
         Step::Send { volume, size, base, to, target, address } => StepMessage::Send(steps::Send {
             volume: Some(epoch(volume)),
             size: size.0,
@@ -96,9 +94,6 @@ fn step_from_message(step: StepMessage) -> Result<Step, Malformed> {
         StepMessage::ListSnapshots(step) => {
             Step::ListSnapshots { volume: epoch_required(step.volume)? }
         }
-        StepMessage::Estimate(step) => {
-            Step::Estimate { volume: epoch_required(step.volume)?, base: point_option(step.base)? }
-        }
         StepMessage::Send(step) => Step::Send {
             volume: epoch_required(step.volume)?,
             size: ByteSize(step.size),
@@ -146,7 +141,6 @@ pub(crate) fn reply_to_message(reply: &Reply) -> v1::Reply {
         Reply::Snapshots(snapshots) => {
             ReplyMessage::Snapshots(replies::Snapshots { snapshots: messages(snapshots) })
         }
-        Reply::Estimate(bytes) => ReplyMessage::Estimate(bytes.0),
         Reply::Sent(transfer) => ReplyMessage::Sent((*transfer).into()),
     };
     v1::Reply { reply: Some(reply) }
@@ -156,7 +150,6 @@ pub(crate) fn reply_from_message(reply: v1::Reply) -> Result<Reply, Malformed> {
     Ok(match reply.reply.ok_or(Malformed::missing("reply"))? {
         ReplyMessage::Done(replies::Done {}) => Reply::Done,
         ReplyMessage::Snapshots(reply) => Reply::Snapshots(each(reply.snapshots)?),
-        ReplyMessage::Estimate(bytes) => Reply::Estimate(ByteSize(bytes)),
         ReplyMessage::Sent(transfer) => Reply::Sent(transfer.into()),
     })
 }

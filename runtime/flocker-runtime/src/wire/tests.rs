@@ -109,7 +109,12 @@ fn observation() -> Observation {
             size: ByteSize(8),
             used: ByteSize(9),
         }]),
-        apps: Some(vec![ObservedApp { app: "shop".parse().unwrap(), epoch: Epoch(3), containers }]),
+        apps: Some(vec![ObservedApp {
+            app: "shop".parse().unwrap(),
+            epoch: Epoch(3),
+            kept: true,
+            containers,
+        }]),
         sending: vec![("o-1".parse().unwrap(), ByteSize(77))],
         troubles: vec!["the pool is nearly full".to_owned()],
     }
@@ -132,8 +137,6 @@ fn steps() -> Vec<Step> {
             address: "10.0.0.2:4523".parse().unwrap(),
         },
         Step::ListSnapshots { volume: volume() },
-        Step::Estimate { volume: volume(), base: Some(point()) },
-        Step::Estimate { volume: volume(), base: None },
         Step::Fetch { manifest: "services: {}".to_owned() },
         Step::AbortReceive { volumes: volumes.clone() },
         Step::Prepare { manifest: "services: {}".to_owned() },
@@ -159,6 +162,7 @@ fn order(step: Step) -> Order {
         operation: "o-1".parse().unwrap(),
         app: "shop".parse().unwrap(),
         epoch: Epoch(u64::MAX),
+        revision: Revision(12),
         step,
     }
 }
@@ -197,12 +201,7 @@ async fn replies_and_errors_arrive_as_they_were_given() {
         resumed: ByteSize(4),
         took: Duration::from_nanos(1_234_567_891),
     };
-    for reply in [
-        Reply::Done,
-        Reply::Estimate(ByteSize(5)),
-        Reply::Snapshots(vec![snapshot]),
-        Reply::Sent(transfer),
-    ] {
+    for reply in [Reply::Done, Reply::Snapshots(vec![snapshot]), Reply::Sent(transfer)] {
         let remote = remote(serve(Canned::new(Ok(reply.clone()))).await);
         assert_eq!(remote.perform(order(Step::Stop)).await.unwrap(), reply);
     }
