@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Show nodes, apps, running operations and troubles
     Status,
-    /// List nodes, empty them, label them
+    /// List nodes, empty them, label them, remove them
     #[command(subcommand)]
     Node(NodeCommand),
     /// List, make and remove volumes, and take snapshots
@@ -75,7 +75,7 @@ pub(crate) enum Command {
         #[arg(value_name = "OPERATION|APP")]
         subject: String,
     },
-    /// List the policies and backends that are loaded
+    /// List the policies that are loaded
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print completions for a shell
@@ -97,6 +97,17 @@ pub(crate) enum NodeCommand {
         node: NodeName,
         #[command(flatten)]
         follow: Follow,
+    },
+    /// Remove a node that is drained or dead, and that nothing needs
+    ///
+    /// Its installation is not let in again: a machine that comes back needs a new state directory.
+    #[command(after_help = "Example:\n  flocker node drain n3 && flocker node rm n3 --yes")]
+    Rm {
+        /// The node
+        node: NodeName,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Let a node take apps again
     Undrain {

@@ -15,7 +15,7 @@ use crate::{
     args::{Arguments, Command, Follow, PluginCommand},
     follow,
     show::{or_dash, table},
-    terminal::Answer,
+    terminal::{self, Answer},
 };
 
 /// Does what the command line says.
@@ -24,8 +24,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Answer, Failure> {
     match arguments.command {
         Command::Completions { shell } => Ok(completions(shell)),
         Command::Status => status::status(&mut connect().await?).await,
-        Command::Node(command) => node::run(&mut connect().await?, command).await,
         // Asks, where that is needed, and checks files before it connects.
+        Command::Node(command) => node::run(connect, command).await,
         Command::Volume(command) => volume::run(connect, command).await,
         Command::App(command) => app::run(connect, command, arguments.json).await,
         Command::Move { app, to, follow } => {
@@ -48,7 +48,9 @@ async fn begun(
     started: &v1::OperationStarted,
     follow: Follow,
 ) -> Result<Answer, Failure> {
-    follow::begun(client, &started.operation, follow).await
+    started.warning.iter().for_each(|warning| terminal::warn(warning));
+    let answer = follow::begun(client, &started.operation, follow).await?;
+    Ok(answer.with_warning(started.warning.clone()))
 }
 
 fn completions(shell: clap_complete::Shell) -> Answer {
@@ -106,5 +108,10 @@ async fn plugins(client: &mut Client) -> Result<Answer, Failure> {
             "failures": plugin.n_failures,
         })
     });
-    Ok(Answer::new(json!({"plugins": json.collect::<Vec<_>>()}), text))
+    Ok(Answer::list(
+        json!({"plugins": json.collect::<Vec<_>>()}),
+        text,
+        plugins.len(),
+        "no plugins are loaded: the built-in policy places apps; `flocker-runtime --plugin FILE` loads one",
+    ))
 }

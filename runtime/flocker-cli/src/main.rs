@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod drain;
 mod follow;
 mod progress;
 mod show;
@@ -17,7 +18,10 @@ use flocker_api::{Code, Failure};
 use crate::{args::Arguments, terminal::Answer};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return no_sense(&error),
+    };
     let json = arguments.json;
     // One thread: it waits for one node, and for the terminal.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -32,11 +36,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// A command line that makes no sense; or help, which is an answer.
+fn no_sense(error: &clap::Error) -> ExitCode {
+    // What was asked for is not known, but how it is to be answered can be seen.
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        terminal::print(&format!("{}\n", show::failure(&show::usage(error))));
+    }
+    // Where nobody reads there is nobody to tell.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+}
+
 fn finish(json: bool, answer: Answer) -> ExitCode {
     match json {
         true if answer.json.is_null() => {}
         true => terminal::print(&format!("{}\n", answer.json)),
-        false => terminal::print(&answer.text),
+        false => {
+            terminal::print(&answer.text);
+            if let Some(aside) = &answer.aside {
+                terminal::say(aside);
+            }
+        }
     }
     match answer.failure {
         None => ExitCode::SUCCESS,

@@ -4,8 +4,9 @@ mod operation;
 
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use comfy_table::{Table, presets};
-use flocker_api::{Failure, v1};
+use flocker_api::{Code, Failure, v1};
 use flocker_model::{ByteSize, Timestamp};
 use serde_json::{Value, json};
 
@@ -77,6 +78,21 @@ pub(crate) fn capacity(capacity: Option<v1::Capacity>) -> String {
 /// An error, for programs.
 pub(crate) fn failure(failure: &Failure) -> Value {
     json!({"error": {"code": failure.code.as_str(), "message": failure.message, "hint": failure.hint}})
+}
+
+/// A command line that makes no sense, in clap's words without its marks.
+pub(crate) fn usage(error: &clap::Error) -> Failure {
+    let failure = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Its text would be the whole help.
+        Failure::new(Code::INVALID_ARGUMENT, "a command is missing")
+    } else {
+        let text = error.render().to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        let end = ["\n\nUsage:", "\n\nFor more information"];
+        let end = end.iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
+        Failure::new(Code::INVALID_ARGUMENT, text[..end].trim_end())
+    };
+    failure.hint("`flocker --help` lists the commands, and each has `--help` of its own")
 }
 
 #[cfg(test)]

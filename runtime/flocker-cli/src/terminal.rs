@@ -12,13 +12,31 @@ pub(crate) struct Answer {
     pub(crate) json: Value,
     /// For people; ends with a line feed, or is empty.
     pub(crate) text: String,
+    /// For people, but no part of the answer: goes to stderr.
+    pub(crate) aside: Option<String>,
     /// It said all this and still did not do what it was asked to.
     pub(crate) failure: Option<Failure>,
 }
 
 impl Answer {
     pub(crate) fn new(json: Value, text: impl Into<String>) -> Self {
-        Self { json, text: text.into(), failure: None }
+        Self { json, text: text.into(), aside: None, failure: None }
+    }
+
+    /// A table; where it has no rows, a sentence instead of a header with nothing below it.
+    pub(crate) fn list(json: Value, table: String, n_rows: usize, none: &str) -> Self {
+        match n_rows {
+            0 => Self { aside: Some(none.to_owned()), ..Self::new(json, "") },
+            _ => Self::new(json, table),
+        }
+    }
+
+    /// The same, with what people were told before, for programs.
+    pub(crate) fn with_warning(mut self, warning: Option<String>) -> Self {
+        if let (Some(warning), Some(fields)) = (warning, self.json.as_object_mut()) {
+            fields.insert("warning".to_owned(), warning.into());
+        }
+        self
     }
 
     /// Everything was printed on the way.
@@ -50,6 +68,11 @@ pub(crate) fn say(line: &str) {
 /// Writes bytes to stderr.
 pub(crate) fn say_bytes(bytes: &[u8]) {
     let _ = io::stderr().lock().write_all(bytes);
+}
+
+/// Says what whoever asked should know, although it was done.
+pub(crate) fn warn(text: &str) {
+    say(&format!("warning: {text}"));
 }
 
 /// Says what failed and what can be done.

@@ -1,6 +1,6 @@
 //! `flocker app`.
 
-use std::{io::Read, path::Path};
+use std::{io::Read, path::Path, time::Duration};
 
 use flocker_api::{Client, Code, Failure, v1};
 use flocker_compose::Problem;
@@ -11,7 +11,7 @@ use super::{begun, logs};
 use crate::{
     args::{AppCommand, Follow},
     show::{list, moment, or_dash, table},
-    terminal::{Answer, confirm},
+    terminal::{self, Answer, confirm},
 };
 
 pub(super) async fn run(
@@ -22,13 +22,18 @@ pub(super) async fn run(
     match command {
         AppCommand::Deploy { file, name, follow } => {
             let (app, manifest) = checked(&file, name.as_ref())?;
-            deploy(&mut connect().await?, &app.name, manifest, follow).await
+            let mut client = connect().await?;
+            let warning = slow_to_stop(&app);
+            warning.iter().for_each(|warning| terminal::warn(warning));
+            Ok(deploy(&mut client, &app.name, manifest, follow).await?.with_warning(warning))
         }
         AppCommand::Ls => {
             let apps = connect().await?.list_apps(v1::ListAppsRequest {}).await?.apps;
-            Ok(Answer::new(
+            Ok(Answer::list(
                 json!({"apps": apps.iter().map(app_json).collect::<Vec<_>>()}),
                 apps_table(&apps),
+                apps.len(),
+                "there are no apps; `flocker app deploy FILE` makes one",
             ))
         }
         AppCommand::Inspect { app } => {
@@ -56,6 +61,23 @@ pub(super) async fn run(
     }
 }
 
+/// A move holds clients for 20 s at most before it is undone, and its other steps need some of them.
+const GRACE_MAX: Duration = Duration::from_secs(15);
+
+/// Says which containers may take longer to stop than a move can wait.
+fn slow_to_stop(app: &App) -> Option<String> {
+    let slow = app.containers.iter().filter(|c| c.stop_grace_period > GRACE_MAX);
+    let slow: Vec<_> = slow.map(|c| format!("`{}`", c.name)).collect();
+    if slow.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "a move holds clients for 20s at most, and is undone if {} need{} more than about 15s to stop (`stop_grace_period`)",
+        slow.join(", "),
+        if slow.len() == 1 { "s" } else { "" }
+    ))
+}
+
 async fn deploy(
     client: &mut Client,
     name: &AppName,
@@ -65,7 +87,9 @@ async fn deploy(
     let reply =
         client.deploy_app(v1::DeployAppRequest { name: name.to_string(), manifest }).await?;
     match (reply.operation, reply.waiting) {
-        (Some(operation), _) => begun(client, &v1::OperationStarted { operation }, follow).await,
+        (Some(operation), _) => {
+            begun(client, &v1::OperationStarted { operation, warning: None }, follow).await
+        }
         (None, Some(reason)) => {
             let message =
                 format!("app `{}` is written down and waits for a place: {reason}", reply.app);

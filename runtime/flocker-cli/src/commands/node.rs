@@ -3,17 +3,24 @@
 use std::collections::BTreeMap;
 
 use flocker_api::{Client, Failure, v1};
-use flocker_model::CpuMillis;
+use flocker_model::{ByteSize, CpuMillis};
 use serde_json::{Value, json};
 
 use crate::{
     args::{LabelChange, NodeCommand},
-    follow,
+    drain,
     show::{capacity, list, table},
-    terminal::Answer,
+    terminal::{Answer, confirm},
 };
 
-pub(super) async fn run(client: &mut Client, command: NodeCommand) -> Result<Answer, Failure> {
+pub(super) async fn run(
+    connect: impl AsyncFnOnce() -> Result<Client, Failure>,
+    command: NodeCommand,
+) -> Result<Answer, Failure> {
+    if let NodeCommand::Rm { node, yes } = &command {
+        confirm(*yes, &format!("removing node `{node}` from the cluster"))?;
+    }
+    let client = &mut connect().await?;
     match command {
         NodeCommand::Ls => {
             let nodes = client.list_nodes(v1::ListNodesRequest {}).await?.nodes;
@@ -31,7 +38,14 @@ pub(super) async fn run(client: &mut Client, command: NodeCommand) -> Result<Ans
                 );
                 return Ok(Answer::new(record_json(&drained), text));
             }
-            follow::drained(client, &node, follow.timeout).await
+            drain::drained(client, &node, follow.timeout).await
+        }
+        NodeCommand::Rm { node, yes: _ } => {
+            client.remove_node(v1::RemoveNodeRequest { node: node.to_string() }).await?;
+            let text = format!(
+                "node {node} was removed; on its machine `docker network rm flocker-{node}`, unmount `pool` in its state directory, and remove that\n"
+            );
+            Ok(Answer::new(json!({"removed": node.as_str()}), text))
         }
         NodeCommand::Undrain { node } => {
             let undrained =
@@ -59,7 +73,8 @@ pub(super) fn nodes_table(nodes: &[v1::NodeView]) -> String {
         "STATE",
         "APPS",
         "VOLUMES",
-        "MEMORY FREE",
+        "MEMORY AVAILABLE",
+        "PROMISED",
         "POOL FREE",
         "CPUS",
         "LOAD",
@@ -77,6 +92,7 @@ pub(super) fn nodes_table(nodes: &[v1::NodeView]) -> String {
                 view.apps.to_string(),
                 view.volumes.to_string(),
                 capacity(stats.memory),
+                ByteSize(view.memory_promised).to_string(),
                 capacity(stats.pool),
                 view.stats.map_or_else(
                     || "-".to_owned(),
@@ -116,6 +132,7 @@ fn record_json(node: &v1::Node) -> Value {
         "mesh": node.mesh,
         "replication": node.replication,
         "labels": node.labels,
+        "configured": node.configured,
         "draining": node.draining,
     })
 }
@@ -140,6 +157,7 @@ pub(super) fn node_json(view: &v1::NodeView) -> Value {
         ("apps", json!(view.apps)),
         ("volumes", json!(view.volumes)),
         ("stats", json!(stats)),
+        ("memory_promised", json!(view.memory_promised)),
         ("troubles", json!(view.troubles)),
     ];
     for (key, value) in more {

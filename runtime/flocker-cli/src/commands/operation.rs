@@ -17,7 +17,13 @@ pub(super) async fn run(client: &mut Client, command: OperationCommand) -> Resul
             let operations: Vec<Operation> =
                 convert::each(client.list_operations(request).await?.operations)?;
             let json = operations.iter().map(show::operation_json).collect::<Vec<_>>();
-            Ok(Answer::new(json!({"operations": json}), show::operations_table(&operations)))
+            let none = if all {
+                "there are no operations"
+            } else {
+                "no operation runs; `--all` shows those that have ended"
+            };
+            let table = show::operations_table(&operations);
+            Ok(Answer::list(json!({"operations": json}), table, operations.len(), none))
         }
         OperationCommand::Show { id } => {
             let operation =

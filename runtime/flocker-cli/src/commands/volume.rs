@@ -32,11 +32,14 @@ pub(super) async fn run(
             Ok(Answer::new(volume_json(&volume), format!("volume {name} was made, {size}\n")))
         }
         VolumeCommand::Rm { name, yes: _ } => {
-            client.remove_volume(v1::RemoveVolumeRequest { name: name.to_string() }).await?;
-            Ok(Answer::new(
-                json!({"removed": name.as_str()}),
-                format!("volume {name} was removed\n"),
-            ))
+            let removed =
+                client.remove_volume(v1::RemoveVolumeRequest { name: name.to_string() }).await?;
+            let mut text = format!("volume {name} was removed\n");
+            if !removed.left_on.is_empty() {
+                let nodes = removed.left_on.join(", ");
+                text += &format!("what {nodes} still has of it goes as soon as that answers\n");
+            }
+            Ok(Answer::new(json!({"removed": name.as_str(), "left_on": removed.left_on}), text))
         }
         VolumeCommand::Inspect { name } => {
             let reply =
@@ -83,23 +86,31 @@ async fn ls(client: &mut Client) -> Result<Answer, Failure> {
         json["used"] = json!(used.map(|used| used.0));
         json
     });
-    Ok(Answer::new(json!({"volumes": json.collect::<Vec<_>>()}), text))
+    Ok(Answer::list(
+        json!({"volumes": json.collect::<Vec<_>>()}),
+        text,
+        volumes.len(),
+        "there are no volumes; apps make their own, and `flocker volume create` makes one",
+    ))
 }
 
 fn inspect(reply: v1::InspectVolumeReply) -> Result<Answer, Failure> {
     let volume: Volume = convert::required("volume", reply.volume)?;
-    let mut copies: Vec<(String, VolumeState)> = Vec::new();
+    let mut copies: Vec<(String, VolumeState, Option<Snapshot>)> = Vec::new();
     for copy in reply.copies {
-        copies.push((copy.node, convert::required("state", copy.state)?));
+        let newest = copy.newest.map(TryInto::try_into).transpose()?;
+        copies.push((copy.node, convert::required("state", copy.state)?, newest));
     }
     let role = |state: &VolumeState| match state.role {
         flocker_model::Role::Live => "live",
         flocker_model::Role::Sealed => "sealed",
         flocker_model::Role::Replica => "replica",
     };
-    let newest = |node: &str| {
+    let newest = |node: &str, newest: &Option<Snapshot>| {
+        let said = newest.as_ref().map(|snapshot| snapshot.point.tag.as_str());
+        // Of a node that does not answer, what the cluster remembers.
         let replica = volume.replicas.iter().find(|replica| replica.node.as_str() == node);
-        or_dash(replica.map(|replica| replica.tag.as_str()))
+        or_dash(said.or(replica.map(|replica| replica.tag.as_str())))
     };
     let mut text = format!("volume {} ({})\n", volume.name, volume.id);
     text += &format!("app     {}\n", or_dash(volume.app.as_ref().map(AsRef::as_ref)));
@@ -111,23 +122,24 @@ fn inspect(reply: v1::InspectVolumeReply) -> Result<Answer, Failure> {
     }
     text += "\n";
     text += &table(
-        ["COPY ON", "ROLE", "EPOCH", "USED", "SNAPSHOT"],
-        copies.iter().map(|(node, state)| {
+        ["COPY ON", "ROLE", "EPOCH", "USED", "NEWEST SNAPSHOT"],
+        copies.iter().map(|(node, state, snapshot)| {
             [
                 node.clone(),
                 role(state).to_owned(),
                 state.epoch.to_string(),
                 state.used.to_string(),
-                newest(node),
+                newest(node, snapshot),
             ]
         }),
     );
     let mut json = volume_json(&volume);
     json["copies"] = copies
         .iter()
-        .map(|(node, state)| {
+        .map(|(node, state, snapshot)| {
             json!({
                 "node": node, "role": role(state), "epoch": state.epoch.0, "size": state.size.0, "used": state.used.0,
+                "newest": snapshot.as_ref().map(snapshot_json),
             })
         })
         .collect();
@@ -146,9 +158,11 @@ fn snapshots(snapshots: Vec<Snapshot>) -> Result<Answer, Failure> {
             ]
         }),
     );
-    Ok(Answer::new(
+    Ok(Answer::list(
         json!({"snapshots": snapshots.iter().map(snapshot_json).collect::<Vec<_>>()}),
         text,
+        snapshots.len(),
+        "the volume has no snapshots; `flocker volume snapshot` takes one",
     ))
 }
 

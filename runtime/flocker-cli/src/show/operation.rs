@@ -11,7 +11,7 @@ use super::{moment, ms, span, table};
 pub(crate) fn what(operation: &Operation) -> String {
     let app = &operation.app;
     match &operation.kind {
-        OperationKind::Deploy { target } => format!("deploy {app} on {target}"),
+        OperationKind::Deploy { target, .. } => format!("deploy {app} on {target}"),
         OperationKind::Update { node, manifest: _ } => format!("update {app} on {node}"),
         OperationKind::Move { source, target, epoch: _ } => {
             format!("move {app} from {source} to {target}")
@@ -51,15 +51,20 @@ fn took(operation: &Operation, now: Option<Timestamp>) -> Option<Duration> {
 
 pub(crate) fn operation_json(operation: &Operation) -> Value {
     let (source, target) = match &operation.kind {
-        OperationKind::Deploy { target } => (None, Some(target)),
+        OperationKind::Deploy { target, .. } => (None, Some(target)),
         OperationKind::Update { node, manifest: _ } => (Some(node), Some(node)),
         OperationKind::Move { source, target, epoch: _ } => (Some(source), Some(target)),
         OperationKind::Remove { node, volumes: _ } => (node.as_ref(), None),
     };
     let report = &operation.report;
-    let phases = report.phases.iter().map(
-        |phase| json!({"phase": phase.phase.as_str(), "ms": ms(phase.took), "undo": phase.undo}),
-    );
+    let phases = report.phases.iter().map(|phase| {
+        json!({
+            "phase": phase.phase.as_str(),
+            "ms": ms(phase.took),
+            "undo": phase.undo,
+            "trouble": phase.trouble,
+        })
+    });
     let rounds = report.rounds.iter().map(|round| {
         json!({
             "snapshot": round.tag.as_str(),
@@ -127,11 +132,13 @@ pub(crate) fn operation_text(operation: &Operation) -> String {
 
 fn phases_table(report: &MoveReport) -> String {
     table(
-        ["PHASE", "TIME"],
+        ["PHASE", "TIME", ""],
         report.phases.iter().map(|phase| {
             let name =
                 if phase.undo { format!("undo {}", phase.phase) } else { phase.phase.to_string() };
-            [name, span(phase.took)]
+            // The whole of it, with its hint, stands at the end.
+            let trouble = phase.trouble.as_deref().and_then(|t| t.lines().next());
+            [name, span(phase.took), trouble.unwrap_or_default().to_owned()]
         }),
     )
 }

@@ -65,7 +65,7 @@ fn app_not_found(app: &str) -> Status {
 }
 
 fn started(operation: &str) -> Answer<v1::OperationStarted> {
-    ok(v1::OperationStarted { operation: operation.to_owned() })
+    ok(v1::OperationStarted { operation: operation.to_owned(), warning: None })
 }
 
 #[tonic::async_trait]
@@ -93,6 +93,20 @@ impl Control for Fake {
 
     async fn undrain_node(&self, request: Request<v1::UndrainNodeRequest>) -> Answer<v1::Node> {
         ok(data::node(&request.into_inner().node))
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<v1::RemoveNodeRequest>,
+    ) -> Answer<v1::RemoveNodeReply> {
+        let node = request.into_inner().node;
+        if node == "n3" {
+            return ok(v1::RemoveNodeReply {});
+        }
+        let message = format!("node `{node}` is still needed: app `shop`, volume `shop.data`");
+        Err(Failure::new(Code::NODE_IN_USE, message)
+            .hint(format!("`flocker node drain {node}` moves its apps away"))
+            .into())
     }
 
     async fn list_volumes(
@@ -125,7 +139,8 @@ impl Control for Fake {
                 Failure::new(Code::VOLUME_IN_USE, format!("volume `{name}` is used by app `shop`"));
             return Err(failure.hint("`flocker app rm shop --volumes` removes both").into());
         }
-        ok(v1::RemoveVolumeReply {})
+        let left_on = if name == "photos" { Vec::new() } else { vec!["n3".to_owned()] };
+        ok(v1::RemoveVolumeReply { left_on })
     }
 
     async fn inspect_volume(
@@ -200,6 +215,10 @@ impl Control for Fake {
             ("shop", Some("n9")) => {
                 Err(Failure::new(Code::NODE_NOT_FOUND, "there is no node `n9`").into())
             }
+            ("shop", Some("n3")) => ok(v1::OperationStarted {
+                operation: "o-move".to_owned(),
+                warning: Some("node `n3` is no place for app `shop`: it is full".to_owned()),
+            }),
             ("shop", _) => started("o-move"),
             ("old", _) => started("o-failed"),
             (app, _) => Err(app_not_found(app)),

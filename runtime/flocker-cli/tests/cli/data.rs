@@ -20,6 +20,7 @@ pub(crate) fn node(name: &str) -> v1::Node {
         labels: BTreeMap::from([("disk".to_owned(), "nvme".to_owned())]),
         draining: false,
         identity: String::new(),
+        configured: vec!["disk".to_owned()],
     }
 }
 
@@ -39,6 +40,7 @@ pub(crate) fn nodes() -> Vec<v1::NodeView> {
         volumes: 1,
         troubles: Vec::new(),
         leader: false,
+        memory_promised: 2 << 30,
     };
     let mut n3 = v1::NodeView { alive: false, stats: None, apps: 0, volumes: 0, ..view("n3") };
     n3.troubles.push("it does not answer since 09:30".to_owned());
@@ -141,8 +143,16 @@ pub(crate) fn volume_detail() -> v1::InspectVolumeReply {
     v1::InspectVolumeReply {
         volume: volumes().remove(0).volume,
         copies: vec![
-            v1::VolumeCopy { node: "n1".to_owned(), state: Some(state(v1::Role::Live)) },
-            v1::VolumeCopy { node: "n2".to_owned(), state: Some(state(v1::Role::Replica)) },
+            v1::VolumeCopy {
+                node: "n1".to_owned(),
+                state: Some(state(v1::Role::Live)),
+                newest: Some(snapshot("before-upgrade")),
+            },
+            v1::VolumeCopy {
+                node: "n2".to_owned(),
+                state: Some(state(v1::Role::Replica)),
+                newest: None,
+            },
         ],
     }
 }
@@ -191,7 +201,7 @@ pub(crate) fn plugins() -> Vec<v1::Plugin> {
 }
 
 fn ran(phase: Phase, ms: u64, undo: bool) -> PhaseReport {
-    PhaseReport { phase, took: Duration::from_millis(ms), undo }
+    PhaseReport { phase, took: Duration::from_millis(ms), undo, trouble: None }
 }
 
 fn moved(id: &str) -> Operation {
@@ -237,7 +247,8 @@ fn ended(id: &str) -> Operation {
     let small = MoveReport { phases: vec![ran(Phase::Start, 900, false)], ..Default::default() };
     match id {
         "o-deploy" => {
-            Operation { kind: OperationKind::Deploy { target: node("n2") }, report: small, ..moved }
+            let kind = OperationKind::Deploy { target: node("n2"), tried: vec![] };
+            Operation { kind, report: small, ..moved }
         }
         "o-remove" => Operation {
             kind: OperationKind::Remove { node: Some(node("n1")), volumes: true },
@@ -320,11 +331,17 @@ pub(crate) fn status(look: u32) -> v1::StatusReply {
     if let Some(n1) = nodes[0].node.as_mut() {
         n1.draining = true;
     }
+    let mut apps = apps();
+    if look > 1
+        && let Some(shop) = apps[0].app.as_mut()
+    {
+        shop.owner = Some("n2".to_owned());
+    }
     v1::StatusReply {
         version: "0.1.0".to_owned(),
         node: "n1".to_owned(),
         nodes,
-        apps: apps(),
+        apps,
         operations,
         troubles: vec!["the store has no second copy".to_owned()],
         now_ms: NOW,

@@ -93,6 +93,50 @@ fn a_command_line_that_makes_no_sense_is_status_2() {
 }
 
 #[test]
+fn a_command_line_that_makes_no_sense_is_json_for_programs() {
+    for arguments in [
+        ["--json", "move", "Shop"].as_slice(),
+        &["--json", "frobnicate"],
+        &["move", "--json"],
+        &["--json"],
+        &["--json", "node"],
+    ] {
+        let output = command("unix:///nowhere.sock", arguments).output().unwrap();
+
+        let text = String::from_utf8(output.stdout).unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer["error"]["code"], "invalid-argument", "{arguments:?}: {text}");
+        assert_eq!(text.lines().count(), 1, "{arguments:?}: {text}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+    check(
+        &["--json", "frobnicate"],
+        &expect![[r#"
+        {"error":{"code":"invalid-argument","hint":"`flocker --help` lists the commands, and each has `--help` of its own","message":"unrecognized subcommand 'frobnicate'"}}
+        stderr: error: unrecognized subcommand 'frobnicate'
+        stderr: 
+        stderr: Usage: flocker [OPTIONS] <COMMAND>
+        stderr: 
+        stderr: For more information, try '--help'.
+        exit status: 2
+    "#]],
+    );
+    check(
+        &["--json", "move"],
+        &expect![[r#"
+        {"error":{"code":"invalid-argument","hint":"`flocker --help` lists the commands, and each has `--help` of its own","message":"the following required arguments were not provided:\n  <APP>"}}
+        stderr: error: the following required arguments were not provided:
+        stderr:   <APP>
+        stderr: 
+        stderr: Usage: flocker move --address <ADDRESS> <APP>
+        stderr: 
+        stderr: For more information, try '--help'.
+        exit status: 2
+    "#]],
+    );
+}
+
+#[test]
 fn what_cannot_be_taken_back_needs_a_yes() {
     check(
         &["volume", "rm", "photos"],

@@ -30,6 +30,35 @@ fn a_move_is_followed_to_its_report() {
 }
 
 #[test]
+fn a_move_against_a_policy_is_begun_with_a_warning() {
+    check(
+        &["move", "shop", "--to", "n3", "--detach"],
+        &expect![[r#"
+        operation o-move has begun; `flocker operation watch o-move` follows it
+        stderr: warning: node `n3` is no place for app `shop`: it is full
+    "#]],
+    );
+    check(
+        &["move", "shop", "--to", "n3", "--detach", "--json"],
+        &expect![[r#"
+        {"operation":"o-move","warning":"node `n3` is no place for app `shop`: it is full"}
+        stderr: warning: node `n3` is no place for app `shop`: it is full
+    "#]],
+    );
+}
+
+#[test]
+fn a_container_that_may_stop_slower_than_a_move_waits_is_named() {
+    let cluster = Cluster::start();
+    let file = "services:\n  db:\n    image: redis\n    stop_grace_period: 30s\n  web:\n    image: nginx\n";
+    let arguments = ["app", "deploy", "-", "--name", "same"];
+    expect![[r#"
+        app same is what the file says already
+        stderr: warning: a move holds clients for 20s at most, and is undone if `db` needs more than about 15s to stop (`stop_grace_period`)
+    "#]].assert_eq(&run_with_stdin(cluster.address(), &arguments, file));
+}
+
+#[test]
 fn a_detached_move_returns_its_operation() {
     check(
         &["move", "shop", "--detach"],
@@ -71,14 +100,14 @@ fn an_operation_that_failed_is_an_error_for_programs_too() {
     check(
         &["--json", "move", "old"],
         &expect![[r#"
-        {"app":"shop","blackout_ms":null,"bytes":0,"error":{"code":"internal","hint":"free space on it","message":"could not move shop from n1 to n2: the pool of n2 is full"},"finished_ms":1795340177500,"id":"o-failed","kind":"move","parked_ms":1795340176000,"phase":"seed","phases":[{"ms":900,"phase":"seed","undo":true}],"purpose":"operator","reason":"the pool of n2 is full\nhint: free space on it","rounds":[],"source":"n1","started_ms":1795340111000,"state":"failed","target":"n2","trouble":null}
-        stderr: move shop from n1 to n2: seed
-        stderr: move shop from n1 to n2: delta
-        stderr: move shop from n1 to n2: seed
-        stderr: error: could not move shop from n1 to n2: the pool of n2 is full
-        stderr: hint: free space on it
-        exit status: 1
-    "#]],
+            {"app":"shop","blackout_ms":null,"bytes":0,"error":{"code":"operation-failed","hint":"free space on it","message":"could not move shop from n1 to n2: the pool of n2 is full"},"finished_ms":1795340177500,"id":"o-failed","kind":"move","parked_ms":1795340176000,"phase":"seed","phases":[{"ms":900,"phase":"seed","trouble":null,"undo":true}],"purpose":"operator","reason":"the pool of n2 is full\nhint: free space on it","rounds":[],"source":"n1","started_ms":1795340111000,"state":"failed","target":"n2","trouble":null}
+            stderr: move shop from n1 to n2: seed
+            stderr: move shop from n1 to n2: delta
+            stderr: move shop from n1 to n2: seed
+            stderr: error: could not move shop from n1 to n2: the pool of n2 is full
+            stderr: hint: free space on it
+            exit status: 1
+        "#]],
     );
 }
 
@@ -113,8 +142,8 @@ fn following_ends_when_its_time_is_over() {
         &["operation", "watch", "o-endless", "--timeout", "200ms"],
         &expect![[r#"
             stderr: move shop from n1 to n2: seed: waiting: n2 does not answer
-            stderr: error: `o-endless` has not ended after 200ms; it goes on
-            stderr: hint: `flocker operation ls` shows what runs; `--timeout` sets how long this command waits
+            stderr: error: operation `o-endless` has not ended after 200ms; it goes on
+            stderr: hint: `flocker operation watch o-endless` follows it again
             exit status: 1
         "#]],
     );
@@ -147,11 +176,26 @@ fn a_drain_is_followed_until_the_node_is_empty() {
             o-drain    move shop from n1 to n2  drain     done     reverse  2026-11-22T09:35:11Z  1m 6s
             o-endless  move shop from n1 to n2  operator  waiting  seed     2026-11-22T09:35:11Z  -
 
-            node n1 is empty; `flocker node undrain n1` lets it take apps again
+            no app is on node n1; `flocker node undrain n1` lets it take apps again, `flocker node rm n1` removes it
+            volumes of no app stay on it: shop.data
             stderr: move shop from n1 to n2: seed: waiting: n2 does not answer
             stderr: move shop from n1 to n2: seed
             stderr: move shop from n1 to n2: done in 1m 6s, 3.0 GiB in 2 rounds, blackout 845ms
         "#]],
+    );
+}
+
+#[test]
+fn a_drain_that_is_given_up_says_what_it_waits_for() {
+    check(
+        &["node", "drain", "n1", "--timeout", "200ms"],
+        &expect![[r#"
+        stderr: move shop from n1 to n2: seed: waiting: n2 does not answer
+        stderr: error: node `n1` is not empty after 200ms
+        stderr: app shop: move shop from n1 to n2 waits: n2 does not answer
+        stderr: hint: the drain goes on; `flocker node undrain n1` ends it
+        exit status: 1
+    "#]],
     );
 }
 

@@ -9,24 +9,24 @@ fn status_shows_everything_at_a_glance() {
     check(
         &["status"],
         &expect![[r#"
-        answered by n1, version 0.1.0
+            answered by n1, version 0.1.0
 
-        NODE  STATE             APPS  VOLUMES  MEMORY FREE         POOL FREE              CPUS   LOAD  LABELS     ADDRESS
-        n1    draining, leader  1     1        5.0 GiB of 8.0 GiB  60.0 GiB of 100.0 GiB  4.000  1.25  disk=nvme  10.0.0.1:4521
-        n2    ready             1     1        5.0 GiB of 8.0 GiB  60.0 GiB of 100.0 GiB  4.000  1.25  disk=nvme  10.0.0.2:4521
-        n3    down              0     0        -                   -                      -      -     disk=nvme  10.0.0.3:4521
+            NODE  STATE             APPS  VOLUMES  MEMORY AVAILABLE    PROMISED  POOL FREE              CPUS   LOAD  LABELS     ADDRESS
+            n1    draining, leader  1     1        5.0 GiB of 8.0 GiB  2.0 GiB   60.0 GiB of 100.0 GiB  4.000  1.25  disk=nvme  10.0.0.1:4521
+            n2    ready             1     1        5.0 GiB of 8.0 GiB  2.0 GiB   60.0 GiB of 100.0 GiB  4.000  1.25  disk=nvme  10.0.0.2:4521
+            n3    down              0     0        -                   2.0 GiB   -                      -      -     disk=nvme  10.0.0.3:4521
 
-        APP   STATE     NODE  EPOCH  PORTS  CONTAINERS      OPERATION
-        shop  deployed  n1    4      8080   1 of 2 running  o-endless
-        blog  deployed  -     1      -      0 of 1 running  -
+            APP   STATE     NODE  EPOCH  PORTS  CONTAINERS      OPERATION
+            shop  deployed  n1    4      8080   1 of 2 running  o-endless
+            blog  deployed  -     1      -      0 of 1 running  -
 
-        OPERATION  WHAT                     WHY       STATE    PHASE  STARTED               TOOK
-        o-endless  move shop from n1 to n2  operator  waiting  seed   2026-11-22T09:35:11Z  -
+            OPERATION  WHAT                     WHY       STATE    PHASE  STARTED               TOOK
+            o-endless  move shop from n1 to n2  operator  waiting  seed   2026-11-22T09:35:11Z  -
 
-        trouble: the store has no second copy
-        trouble: node n3: it does not answer since 09:30
-        trouble: app blog: no node has 64.0 GiB of memory
-    "#]],
+            trouble: the store has no second copy
+            trouble: node n3: it does not answer since 09:30
+            trouble: app blog: no node has 64.0 GiB of memory
+        "#]],
     );
 }
 
@@ -35,17 +35,17 @@ fn nodes_are_listed() {
     check(
         &["node", "ls"],
         &expect![[r#"
-        NODE  STATE          APPS  VOLUMES  MEMORY FREE         POOL FREE              CPUS   LOAD  LABELS     ADDRESS
-        n1    ready, leader  1     1        5.0 GiB of 8.0 GiB  60.0 GiB of 100.0 GiB  4.000  1.25  disk=nvme  10.0.0.1:4521
-        n2    ready          1     1        5.0 GiB of 8.0 GiB  60.0 GiB of 100.0 GiB  4.000  1.25  disk=nvme  10.0.0.2:4521
-        n3    down           0     0        -                   -                      -      -     disk=nvme  10.0.0.3:4521
-    "#]],
+            NODE  STATE          APPS  VOLUMES  MEMORY AVAILABLE    PROMISED  POOL FREE              CPUS   LOAD  LABELS     ADDRESS
+            n1    ready, leader  1     1        5.0 GiB of 8.0 GiB  2.0 GiB   60.0 GiB of 100.0 GiB  4.000  1.25  disk=nvme  10.0.0.1:4521
+            n2    ready          1     1        5.0 GiB of 8.0 GiB  2.0 GiB   60.0 GiB of 100.0 GiB  4.000  1.25  disk=nvme  10.0.0.2:4521
+            n3    down           0     0        -                   2.0 GiB   -                      -      -     disk=nvme  10.0.0.3:4521
+        "#]],
     );
     check(
         &["node", "ls", "--json"],
         &expect![[r#"
-        {"nodes":[{"alive":true,"api":"10.0.0.1:4521","apps":1,"draining":false,"labels":{"disk":"nvme"},"leader":true,"mesh":"10.0.0.1:4522","name":"n1","replication":"10.0.0.1:4523","stats":{"at_ms":1795340111000,"cpu_millis":4000,"load_millis":1250,"memory":{"free":5368709120,"total":8589934592},"pool":{"free":64424509440,"total":107374182400}},"troubles":[],"volumes":1},{"alive":true,"api":"10.0.0.2:4521","apps":1,"draining":false,"labels":{"disk":"nvme"},"leader":false,"mesh":"10.0.0.2:4522","name":"n2","replication":"10.0.0.2:4523","stats":{"at_ms":1795340111000,"cpu_millis":4000,"load_millis":1250,"memory":{"free":5368709120,"total":8589934592},"pool":{"free":64424509440,"total":107374182400}},"troubles":[],"volumes":1},{"alive":false,"api":"10.0.0.3:4521","apps":0,"draining":false,"labels":{"disk":"nvme"},"leader":false,"mesh":"10.0.0.3:4522","name":"n3","replication":"10.0.0.3:4523","stats":null,"troubles":["it does not answer since 09:30"],"volumes":0}]}
-    "#]],
+            {"nodes":[{"alive":true,"api":"10.0.0.1:4521","apps":1,"configured":["disk"],"draining":false,"labels":{"disk":"nvme"},"leader":true,"memory_promised":2147483648,"mesh":"10.0.0.1:4522","name":"n1","replication":"10.0.0.1:4523","stats":{"at_ms":1795340111000,"cpu_millis":4000,"load_millis":1250,"memory":{"free":5368709120,"total":8589934592},"pool":{"free":64424509440,"total":107374182400}},"troubles":[],"volumes":1},{"alive":true,"api":"10.0.0.2:4521","apps":1,"configured":["disk"],"draining":false,"labels":{"disk":"nvme"},"leader":false,"memory_promised":2147483648,"mesh":"10.0.0.2:4522","name":"n2","replication":"10.0.0.2:4523","stats":{"at_ms":1795340111000,"cpu_millis":4000,"load_millis":1250,"memory":{"free":5368709120,"total":8589934592},"pool":{"free":64424509440,"total":107374182400}},"troubles":[],"volumes":1},{"alive":false,"api":"10.0.0.3:4521","apps":0,"configured":["disk"],"draining":false,"labels":{"disk":"nvme"},"leader":false,"memory_promised":2147483648,"mesh":"10.0.0.3:4522","name":"n3","replication":"10.0.0.3:4523","stats":null,"troubles":["it does not answer since 09:30"],"volumes":0}]}
+        "#]],
     );
 }
 
@@ -60,7 +60,44 @@ fn labels_are_changed_together() {
     check(
         &["node", "undrain", "n1", "--json"],
         &expect![[r#"
-        {"api":"10.0.0.1:4521","draining":false,"labels":{"disk":"nvme"},"mesh":"10.0.0.1:4522","name":"n1","replication":"10.0.0.1:4523"}
+            {"api":"10.0.0.1:4521","configured":["disk"],"draining":false,"labels":{"disk":"nvme"},"mesh":"10.0.0.1:4522","name":"n1","replication":"10.0.0.1:4523"}
+        "#]],
+    );
+}
+
+#[test]
+fn a_node_is_removed_when_nothing_needs_it() {
+    check(
+        &["node", "rm", "n3", "--yes"],
+        &expect![[r#"
+        node n3 was removed; on its machine `docker network rm flocker-n3`, unmount `pool` in its state directory, and remove that
+    "#]],
+    );
+    check(
+        &["node", "rm", "n1", "--yes"],
+        &expect![[r#"
+        stderr: error: node `n1` is still needed: app `shop`, volume `shop.data`
+        stderr: hint: `flocker node drain n1` moves its apps away
+        exit status: 1
+    "#]],
+    );
+    check(
+        &["node", "rm", "n3"],
+        &expect![[r#"
+        stderr: error: removing node `n3` from the cluster cannot be taken back, and nobody can be asked
+        stderr: hint: add `--yes` if that is meant
+        exit status: 1
+    "#]],
+    );
+}
+
+#[test]
+fn a_volume_that_a_dead_node_still_has_is_removed_later() {
+    check(
+        &["volume", "rm", "old", "--yes"],
+        &expect![[r#"
+        volume old was removed
+        what n3 still has of it goes as soon as that answers
     "#]],
     );
 }
@@ -84,23 +121,23 @@ fn volumes_are_listed_and_inspected() {
     check(
         &["volume", "inspect", "shop.data"],
         &expect![[r#"
-        volume shop.data (v-1)
-        app     shop
-        node    n1
-        epoch   4
-        size    10.0 GiB
-        owner   999:999
+            volume shop.data (v-1)
+            app     shop
+            node    n1
+            epoch   4
+            size    10.0 GiB
+            owner   999:999
 
-        COPY ON  ROLE     EPOCH  USED     SNAPSHOT
-        n1       live     4      3.0 GiB  -
-        n2       replica  4      3.0 GiB  move-o1-2
-    "#]],
+            COPY ON  ROLE     EPOCH  USED     NEWEST SNAPSHOT
+            n1       live     4      3.0 GiB  before-upgrade
+            n2       replica  4      3.0 GiB  move-o1-2
+        "#]],
     );
     check(
         &["volume", "inspect", "shop.data", "--json"],
         &expect![[r#"
-        {"app":"shop","copies":[{"epoch":4,"node":"n1","role":"live","size":10737418240,"used":3221225472},{"epoch":4,"node":"n2","role":"replica","size":10737418240,"used":3221225472}],"epoch":4,"id":"v-1","name":"shop.data","node":"n1","owner":"999:999","replicas":[{"guid":"g2","node":"n2","snapshot":"move-o1-2"}],"size":10737418240}
-    "#]],
+            {"app":"shop","copies":[{"epoch":4,"newest":{"guid":"guid-before-upgrade","referenced":1048576,"snapshot":"before-upgrade","taken_ms":1795340111000},"node":"n1","role":"live","size":10737418240,"used":3221225472},{"epoch":4,"newest":null,"node":"n2","role":"replica","size":10737418240,"used":3221225472}],"epoch":4,"id":"v-1","name":"shop.data","node":"n1","owner":"999:999","replicas":[{"guid":"g2","node":"n2","snapshot":"move-o1-2"}],"size":10737418240}
+        "#]],
     );
 }
 
@@ -256,7 +293,7 @@ fn operations_are_listed_and_shown() {
     check(
         &["operation", "show", "o-move", "--json"],
         &expect![[r#"
-        {"app":"shop","blackout_ms":845,"bytes":3221237817,"finished_ms":1795340177500,"id":"o-move","kind":"move","parked_ms":1795340176000,"phase":"reverse","phases":[{"ms":65000,"phase":"seed","undo":false},{"ms":20,"phase":"park","undo":false},{"ms":300,"phase":"delta","undo":false},{"ms":410,"phase":"start","undo":false}],"purpose":"operator","reason":null,"rounds":[{"bytes":3221225472,"ms":65000,"resumed":0,"snapshot":"move-o1-1"},{"bytes":12345,"ms":290,"resumed":0,"snapshot":"move-o1-2"}],"source":"n1","started_ms":1795340111000,"state":"done","target":"n2","trouble":null}
+        {"app":"shop","blackout_ms":845,"bytes":3221237817,"finished_ms":1795340177500,"id":"o-move","kind":"move","parked_ms":1795340176000,"phase":"reverse","phases":[{"ms":65000,"phase":"seed","trouble":null,"undo":false},{"ms":20,"phase":"park","trouble":null,"undo":false},{"ms":300,"phase":"delta","trouble":null,"undo":false},{"ms":410,"phase":"start","trouble":null,"undo":false}],"purpose":"operator","reason":null,"rounds":[{"bytes":3221225472,"ms":65000,"resumed":0,"snapshot":"move-o1-1"},{"bytes":12345,"ms":290,"resumed":0,"snapshot":"move-o1-2"}],"source":"n1","started_ms":1795340111000,"state":"done","target":"n2","trouble":null}
     "#]],
     );
 }
@@ -328,6 +365,7 @@ fn every_command_explains_itself() {
         "node drain",
         "node undrain",
         "node label",
+        "node rm",
         "volume",
         "volume ls",
         "volume create",
@@ -373,13 +411,13 @@ fn the_first_help_is_enough_to_begin() {
 
             Commands:
               status       Show nodes, apps, running operations and troubles
-              node         List nodes, empty them, label them
+              node         List nodes, empty them, label them, remove them
               volume       List, make and remove volumes, and take snapshots
               app          Deploy apps, list and remove them, read their output
               move         Move an app with its data to another node
               operation    List operations, look at them, abort them
               explain      Say why an app is where it is, or why an operation was started
-              plugin       List the policies and backends that are loaded
+              plugin       List the policies that are loaded
               completions  Print completions for a shell
               help         Print this message or the help of the given subcommand(s)
 
