@@ -47,20 +47,44 @@ impl Daemon {
     /// The same with these flags and values, in place of those that it has.
     #[must_use]
     pub fn with(mut self, flags: &[&str]) -> Self {
-        for flag in flags.iter().step_by(2) {
-            self = self.without(flag);
-        }
-        self.arguments.extend(flags.iter().map(|&word| word.to_owned()));
+        self.set(flags);
         self
     }
 
     /// The same without this flag and its value.
     #[must_use]
     pub fn without(mut self, flag: &str) -> Self {
+        self.unset(flag);
+        self
+    }
+
+    /// The same at this address.
+    #[must_use]
+    pub fn at(mut self, address: impl Into<Ipv4Addr>) -> Self {
+        self.address = address.into();
+        self
+    }
+
+    /// The same with its state under another name: another installation.
+    #[must_use]
+    pub fn elsewhere(mut self, name: &str) -> Self {
+        self.state.set_file_name(name);
+        self.log.set_file_name(format!("{name}.log"));
+        self
+    }
+
+    /// Starts with these flags and values the next time, in place of those that it has.
+    pub fn set(&mut self, flags: &[&str]) {
+        for flag in flags.iter().step_by(2) {
+            self.unset(flag);
+        }
+        self.arguments.extend(flags.iter().map(|&word| word.to_owned()));
+    }
+
+    fn unset(&mut self, flag: &str) {
         if let Some(at) = self.arguments.iter().position(|known| known == flag) {
             self.arguments.drain(at..at + 2);
         }
-        self
     }
 
     /// Starts it; whether it is ready, its socket tells.

@@ -19,6 +19,6 @@ pub use cluster::{Cluster, NAMES, manifest, scenario};
 pub use daemon::Daemon;
 pub use dockerd::{Container, Dockerd, IMAGE};
 pub use flocker::{Flocker, Operation, Said};
-pub use programs::{flocker_gate, flocker_runtime};
+pub use programs::{flocker_gate, flocker_runtime, policy};
 pub use say::say;
 pub use wait::{LIMIT, until, within};

@@ -4,4 +4,6 @@ mod live_drain;
 mod live_faults;
 mod live_kills;
 mod live_moves;
+mod live_nodes;
+mod live_policies;
 mod live_refusals;
