@@ -26,11 +26,20 @@ pub(crate) fn host() -> Result<String> {
     host.map(str::to_owned).context("`rustc -vV` names no host")
 }
 
-/// Builds all of it.
-pub(crate) fn everything() -> Result<()> {
+/// How cargo builds the programs of the workspace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Profile {
+    /// Quick to build, and the tests' own.
+    Debug,
+    /// Optimised.
+    Release,
+}
+
+/// Builds what a cluster needs; returns the folder with its programs.
+pub(crate) fn everything(profile: Profile) -> Result<PathBuf> {
     plugins()?;
     static_program("flocker-gate")?;
-    programs()
+    programs(profile)
 }
 
 /// The components: policies and backends.
@@ -73,23 +82,29 @@ pub(crate) fn workspace() -> Result<()> {
     shell::run(build.args(["build", "--workspace", "--all-targets"]))
 }
 
-/// The daemon and the command.
-pub(crate) fn programs() -> Result<()> {
+/// The daemon and the command; returns their folder.
+fn programs(profile: Profile) -> Result<PathBuf> {
     let mut build = shell::cargo(&crate::root());
-    shell::run(build.args(["build", "--package", "flocker-runtime", "--package", "flocker-cli"]))
+    build.args(["build", "--package", "flocker-runtime", "--package", "flocker-cli"]);
+    let folder = match profile {
+        Profile::Debug => "debug",
+        Profile::Release => {
+            build.arg("--release");
+            "release"
+        }
+    };
+    shell::run(&mut build)?;
+    Ok(target_folder().join(folder))
 }
 
 /// Optimised programs and all plugins, side by side in one folder, as a node needs them; returns the folder.
 pub(crate) fn distribution() -> Result<PathBuf> {
     plugins()?;
     let gate = static_program("flocker-gate")?;
-    let mut build = shell::cargo(&crate::root());
-    build.args(["build", "--release", "--package", "flocker-runtime", "--package", "flocker-cli"]);
-    shell::run(&mut build)?;
+    let release = programs(Profile::Release)?;
     let folder = target_folder().join("dist");
     fs::create_dir_all(&folder)
         .with_context(|| format!("could not create `{}`", folder.display()))?;
-    let release = target_folder().join("release");
     let programs = [release.join("flocker-runtime"), release.join("flocker"), gate];
     for file in programs.into_iter().chain(["spread", "binpack"].map(plugin)) {
         let Some(name) = file.file_name() else { continue };
@@ -100,11 +115,6 @@ pub(crate) fn distribution() -> Result<PathBuf> {
             .with_context(|| format!("could not copy `{}`", file.display()))?;
     }
     Ok(folder)
-}
-
-/// A program of the workspace.
-pub(crate) fn program(name: &str) -> PathBuf {
-    target_folder().join("debug").join(name)
 }
 
 /// Folders outside the workspace that hold guests, as far as they are packages or workspaces.

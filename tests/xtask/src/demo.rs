@@ -16,6 +16,7 @@ mod sweep;
 mod live;
 
 use std::{
+    env,
     fs::{self, File},
     path::{Path, PathBuf},
     time::Instant,
@@ -25,7 +26,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{artifacts, interrupt, machine, say, setup};
+use crate::{
+    artifacts::{self, Profile},
+    interrupt, machine, say, setup, shell,
+};
 use docker::Docker;
 use report::Report;
 
@@ -44,6 +48,9 @@ pub(crate) struct Options {
     /// The folder that everything of the demo lives in.
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
+    /// Runs optimised programs: what a node in use would take. Building them takes some minutes more.
+    #[arg(long)]
+    release: bool,
     /// The policy that places the app: a component.
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
@@ -54,8 +61,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let started = Instant::now();
     if !machine::is_root() {
         say::line("the demo mounts volumes and makes networks, which needs root:");
-        say::line("  sudo env PATH=\"$PATH\" cargo xtask demo");
-        setup::for_demo(options.yes)?;
+        say::line(&format!("  {}", as_root()));
+        say::line("what that builds belongs to root; `sudo chown -R \"$USER\" .` gives it to you");
         bail!("not root");
     }
     let work = work_folder(options)?;
@@ -63,15 +70,16 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 
     say::part("setup");
     clean(&work, "an earlier demo left")?;
+    nodes::ports_are_free()?;
     let missing = setup::for_demo(options.yes)?;
     if !missing.is_empty() {
         bail!("cannot run without {}", missing.join(", "));
     }
     say::part("build");
-    let policy = build(options)?;
+    let built = Built::new(options)?;
 
     fs::create_dir_all(&work).with_context(|| format!("could not create `{}`", work.display()))?;
-    let outcome = tell(&work, &policy);
+    let outcome = tell(&work, &built);
     if let Err(error) = &outcome {
         say::line(&format!("error: {error:#}"));
         keep_logs(&work);
@@ -95,20 +103,42 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(report.holds())
 }
 
+/// The command that was given, to be run by root: with this user's Rust, which root may not have.
+fn as_root() -> String {
+    let rustup =
+        env::var("RUSTUP_HOME").map(|home| format!("RUSTUP_HOME={} ", shell::quoted(&home)));
+    let words: Vec<String> = env::args().skip(1).map(|word| shell::quoted(&word)).collect();
+    format!("sudo env PATH=\"$PATH\" {}cargo xtask {}", rustup.unwrap_or_default(), words.join(" "))
+}
+
 /// Docker, images, and the story on them.
-fn tell(work: &Path, policy: &Path) -> Result<Report> {
+fn tell(work: &Path, built: &Built) -> Result<Report> {
     say::part("Docker and images");
     let docker = Docker::find_or_start(work)?;
     images::ensure(&docker, &artifacts::target_folder().join("demo-images"))?;
-    story::tell(work, &docker, policy)
+    story::tell(work, &docker, built)
 }
 
-/// Everything that runs; returns the policy.
-fn build(options: &Options) -> Result<PathBuf> {
-    artifacts::everything()?;
-    let policy = options.plugin.clone().unwrap_or_else(|| artifacts::plugin("spread"));
-    // The daemon's folder is not ours: a relative path would lead elsewhere.
-    policy.canonicalize().with_context(|| format!("there is no policy at `{}`", policy.display()))
+/// What runs in the demo.
+#[derive(Debug)]
+struct Built {
+    /// The folder with the daemon and the command.
+    programs: PathBuf,
+    /// The component that places the app.
+    policy: PathBuf,
+}
+
+impl Built {
+    fn new(options: &Options) -> Result<Self> {
+        let profile = if options.release { Profile::Release } else { Profile::Debug };
+        let programs = artifacts::everything(profile)?;
+        let policy = options.plugin.clone().unwrap_or_else(|| artifacts::plugin("spread"));
+        // The daemon's folder is not ours: a relative path would lead elsewhere.
+        let policy = policy
+            .canonicalize()
+            .with_context(|| format!("there is no policy at `{}`", policy.display()))?;
+        Ok(Self { programs, policy })
+    }
 }
 
 /// The work folder with no links in it, as `/proc` shows paths.

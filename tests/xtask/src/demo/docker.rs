@@ -76,7 +76,8 @@ impl Docker {
                 "--ip-masq=false",
             ])
             .args(["--userland-proxy=false", "--exec-opt=native.cgroupdriver=cgroupfs"])
-            .arg(format!("--cgroup-parent={}", control_group(work)))
+            // Without the `/` it would be below the group of whoever started the demo, where nobody looks for it.
+            .arg(format!("--cgroup-parent=/{}", control_group(work)))
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(file.try_clone().context("could not share dockerd's log")?)
@@ -103,6 +104,11 @@ impl Docker {
         let mut docker = shell::command("docker");
         docker.args(["--host", &self.address()]);
         docker
+    }
+
+    /// Whether it has an image of this name.
+    pub(super) fn has_image(&self, name: &str) -> bool {
+        shell::output(self.command().args(["image", "inspect", "--format", ".", name])).is_ok()
     }
 
     /// An error if it was ours and ended.

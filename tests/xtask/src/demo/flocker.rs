@@ -14,6 +14,9 @@ use crate::{interrupt, say, shell};
 /// How long a deploy or a move may take on a slow machine.
 const OPERATION_MAX: Duration = Duration::from_secs(180);
 
+/// Between two looks at the cluster.
+pub(super) const LOOK: Duration = Duration::from_millis(200);
+
 /// The command, and the node that it talks to.
 #[derive(Debug)]
 pub(super) struct Flocker {
@@ -135,6 +138,8 @@ impl Flocker {
     /// Waits until the app runs on another node than `node`, and nothing is under way.
     pub(super) fn wait_for_move(&self, app: &str, node: &str, limit: Duration) -> Result<String> {
         interrupt::wait_for(&format!("the move of `{app}` away from {node}"), limit, || {
+            // Asking takes processor time that the move needs, and its blackout is measured.
+            interrupt::pause(LOOK)?;
             let running = self.operations(app)?.iter().any(|one| !one.is_final());
             Ok(self.owner(app)?.filter(|owner| owner != node && !running))
         })

@@ -17,6 +17,9 @@ use crate::{artifacts, say, shell};
 /// A registry that has not delivered by then is not worth waiting for: the packages are quicker.
 const PULL_MAX: Duration = Duration::from_secs(90);
 
+/// The images, as Docker knows them. They go when the demo ends, from the system's Docker as well.
+pub(super) const NAMES: [&str; 2] = ["demo-redis", "demo-web"];
+
 /// Makes both images known to this Docker.
 pub(super) fn ensure(docker: &Docker, cache: &Path) -> Result<()> {
     fs::create_dir_all(cache).with_context(|| format!("could not create `{}`", cache.display()))?;
@@ -44,6 +47,7 @@ fn redis(docker: &Docker, cache: &Path) -> Result<()> {
 /// Pulls redis and keeps it in the cache, since a Docker of our own is gone after the demo; false without a registry.
 fn pull(docker: &Docker, kept: &Path) -> Result<bool> {
     say::line("image demo-redis: trying `docker pull redis:7`");
+    let was_here = docker.has_image("redis:7");
     let pulled =
         shell::output_within(docker.command().args(["pull", "--quiet", "redis:7"]), Some(PULL_MAX));
     if let Err(error) = pulled {
@@ -56,6 +60,9 @@ fn pull(docker: &Docker, kept: &Path) -> Result<bool> {
         return Ok(false);
     }
     shell::output(docker.command().args(["tag", "redis:7", "demo-redis"]))?;
+    if !was_here {
+        shell::output(docker.command().args(["image", "rm", "redis:7"]))?;
+    }
     let half = kept.with_extension("half");
     shell::output(docker.command().args(["save", "demo-redis", "--output"]).arg(&half))?;
     fs::rename(&half, kept).with_context(|| format!("could not rename `{}`", half.display()))?;

@@ -83,6 +83,18 @@ fn a_restarted_redis_loses_no_acknowledged_record() {
     assert_eq!(verdict, Verdict { survived: verdict.survived, ..Verdict::default() });
     assert!(seen.refused > 0 && seen.acked.len() >= 100, "{} refused", seen.refused);
     drop(swept);
-    let name = format!("demo-test-{}/", std::process::id());
-    assert_eq!(Moment::now().naming(&name), Vec::<&String>::new());
+    let name = format!("demo-test-{}", std::process::id());
+    assert_eq!(Moment::now().naming(&format!("{name}/")), Vec::<&String>::new());
+    let groups = folders_named(&format!("flocker-{name}"), Path::new("/sys/fs/cgroup"));
+    assert_eq!(groups, Vec::<PathBuf>::new());
+}
+
+/// Folders of this name, however deep.
+fn folders_named(name: &str, within: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(within).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let (found, others): (Vec<_>, Vec<_>) = folders
+        .map(|folder| folder.path())
+        .partition(|folder| folder.file_name().is_some_and(|known| known == name));
+    found.into_iter().chain(others.iter().flat_map(|folder| folders_named(name, folder))).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -10,11 +10,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{client::Door, docker::Docker, flocker::Flocker};
+use super::{Built, client::Door, docker::Docker, flocker::Flocker};
 use crate::{artifacts, say};
 
-/// The nodes' names. The first holds the store, the others join it.
-pub(super) const NAMES: [&str; 3] = ["n1", "n2", "n3"];
+/// The nodes' names. The first holds the store, the others join it. Containers with the label of such a node are
+/// removed, so no real node should have such a name.
+pub(super) const NAMES: [&str; 3] = ["demo1", "demo2", "demo3"];
 
 /// The nodes' addresses: each is the gateway of its node's bridge.
 pub(super) const ADDRESSES: [Ipv4Addr; 3] =
@@ -28,6 +29,19 @@ pub(super) const WEB_PORT: u16 = 8080;
 
 /// Where nodes answer each other.
 const API_PORT: u16 = 4521;
+
+/// Fails where a program of this machine listens on all addresses at a port of the app: the client would talk to that.
+pub(super) fn ports_are_free() -> Result<()> {
+    for port in [REDIS_PORT, WEB_PORT] {
+        // An address that nobody listens on by itself.
+        if TcpListener::bind((Ipv4Addr::new(127, 213, 0, 1), port)).is_err() {
+            bail!(
+                "port {port} is taken, and the demo's app needs it\nhint: `ss -ltnp sport = :{port}` says by whom"
+            );
+        }
+    }
+    Ok(())
+}
 
 /// Three running daemons.
 #[derive(Debug)]
@@ -44,9 +58,9 @@ struct Daemon {
 
 impl Nodes {
     /// Starts all of them; whether they found each other, the cluster's status tells.
-    pub(super) fn start(work: &Path, docker: &Docker, policy: &Path) -> Result<Self> {
+    pub(super) fn start(work: &Path, docker: &Docker, built: &Built) -> Result<Self> {
         let daemons = (0..NAMES.len())
-            .map(|idx| Daemon::start(idx, work, docker, policy))
+            .map(|idx| Daemon::start(idx, work, docker, built))
             .collect::<Result<_>>()?;
         Ok(Self { daemons })
     }
@@ -71,8 +85,8 @@ impl Nodes {
     }
 
     /// The command, talking to the first node.
-    pub(super) fn flocker(work: &Path) -> Flocker {
-        Flocker::new(&artifacts::program("flocker"), &socket(work, NAMES[0]))
+    pub(super) fn flocker(work: &Path, built: &Built) -> Flocker {
+        Flocker::new(&built.programs.join("flocker"), &socket(work, NAMES[0]))
     }
 
     /// The doors of redis on nodes other than these.
@@ -87,7 +101,7 @@ impl Nodes {
 }
 
 impl Daemon {
-    fn start(idx: usize, work: &Path, docker: &Docker, policy: &Path) -> Result<Self> {
+    fn start(idx: usize, work: &Path, docker: &Docker, built: &Built) -> Result<Self> {
         let (name, address) = (NAMES[idx], ADDRESSES[idx]);
         let state = work.join(name);
         fs::create_dir_all(&state)
@@ -97,7 +111,7 @@ impl Daemon {
             File::create(&log).with_context(|| format!("could not create `{}`", log.display()))?;
 
         let [a, b, c, _] = address.octets();
-        let mut daemon = Command::new(artifacts::program("flocker-runtime"));
+        let mut daemon = Command::new(built.programs.join("flocker-runtime"));
         daemon
             .args(["--node", name, "--address", &address.to_string()])
             .args(["--state-dir".as_ref(), state.as_os_str()])
@@ -106,7 +120,7 @@ impl Daemon {
             .args(["--gate".as_ref(), artifacts::gate()?.as_os_str()])
             // Nobody watches a demo for five minutes to see the policy act.
             .args(["--rebalance-every", "2", "--rebalance-cooldown", "5"])
-            .args(["--plugin".as_ref(), policy.as_os_str()]);
+            .args(["--plugin".as_ref(), built.policy.as_os_str()]);
         if idx > 0 {
             daemon.args(["--join", &format!("{}:{API_PORT}", ADDRESSES[0])]);
         }

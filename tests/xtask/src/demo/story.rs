@@ -11,9 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{
+    Built,
     client::Client,
     docker::Docker,
-    flocker::{Flocker, Operation},
+    flocker::{Flocker, LOOK, Operation},
     nodes::{NAMES, Nodes, WEB_PORT},
     report::{Move, Report},
 };
@@ -41,13 +42,13 @@ struct Stage {
 }
 
 /// Starts the nodes and tells the story.
-pub(super) fn tell(work: &Path, docker: &Docker, policy: &Path) -> Result<Report> {
+pub(super) fn tell(work: &Path, docker: &Docker, built: &Built) -> Result<Report> {
     say::part("three nodes");
-    let mut nodes = Nodes::start(work, docker, policy)?;
-    let flocker = Nodes::flocker(work);
+    let mut nodes = Nodes::start(work, docker, built)?;
+    let flocker = Nodes::flocker(work, built);
     interrupt::wait_for("three nodes finding each other", READY_MAX, || {
         nodes.check()?;
-        interrupt::pause(Duration::from_millis(200))?;
+        interrupt::pause(LOOK)?;
         // Until the socket is there, asking fails.
         Ok(flocker.nodes_alive().ok().filter(|alive| *alive == NAMES.len()))
     })?;
@@ -58,7 +59,7 @@ pub(super) fn tell(work: &Path, docker: &Docker, policy: &Path) -> Result<Report
     flocker.order(&["app", "deploy", &manifest.to_string_lossy()])?;
     let owner = interrupt::wait_for("a place for the shop", READY_MAX, || {
         nodes.check()?;
-        interrupt::pause(Duration::from_millis(200))?;
+        interrupt::pause(LOOK)?;
         let done = flocker.operations(SHOP)?.iter().all(Operation::is_final);
         Ok(flocker.owner(SHOP)?.filter(|_| done))
     })?;

@@ -19,7 +19,7 @@ use rustix::{
 
 use super::{
     docker::{Docker, control_group},
-    firewall,
+    firewall, images,
     nodes::{ADDRESSES, NAMES},
 };
 use crate::shell;
@@ -51,7 +51,9 @@ pub(super) fn sweep(work: &Path) -> Result<Vec<String>> {
         of_system_docker(&docker, &mut found)?;
     }
     end("containers' processes", &mut found, || contained(work))?;
-    end("processes of our own Docker", &mut found, || processes(work, |_| true))?;
+    // A dockerd ends its containerd, and waits for it for long where somebody else ended it.
+    end("Docker of our own", &mut found, || processes(work, |program| program == "dockerd"))?;
+    end("processes of that Docker", &mut found, || processes(work, |_| true))?;
     reap();
     mounts(work, &mut found)?;
     loop_devices(work, &mut found)?;
@@ -135,7 +137,7 @@ fn all_pids() -> impl Iterator<Item = Pid> {
     pids.filter(move |pid| *pid != own).filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
 }
 
-/// Containers and networks that our nodes made in the system's Docker.
+/// Containers and networks that our nodes made in the system's Docker, and our images.
 fn of_system_docker(docker: &Docker, found: &mut Vec<String>) -> Result<()> {
     for node in NAMES {
         let filter = format!("label={LABEL}={node}");
@@ -154,6 +156,10 @@ fn of_system_docker(docker: &Docker, found: &mut Vec<String>) -> Result<()> {
             shell::output(docker.command().args(["network", "rm"]).args(&networks))?;
             found.push(format!("the network of {node}"));
         }
+    }
+    for image in images::NAMES.into_iter().filter(|image| docker.has_image(image)) {
+        shell::output(docker.command().args(["image", "rm", image]))?;
+        found.push(format!("image {image}"));
     }
     Ok(())
 }
@@ -240,10 +246,17 @@ fn loops_in(work: &Path) -> Result<Vec<String>> {
     Ok(devices)
 }
 
-/// Bridges with exactly our addresses. They outlive a Docker that was killed.
+/// Bridges with exactly our addresses. They outlive a Docker that was killed, and so does a cable whose other end was
+/// not yet in a container.
 fn bridges(found: &mut Vec<String>) -> Result<()> {
     for address in ADDRESSES {
         for bridge in bridges_with(address)? {
+            let cables = fs::read_dir(format!("/sys/class/net/{bridge}/brif")).into_iter();
+            for cable in cables.flatten().flatten() {
+                // One that led to a container that ended is going by itself.
+                let mut delete = shell::command("ip");
+                let _ = shell::output(delete.args(["link", "delete"]).arg(cable.file_name()));
+            }
             shell::output(shell::command("ip").args(["link", "delete", &bridge]))?;
             found.push(format!("bridge {bridge} ({address})"));
         }
