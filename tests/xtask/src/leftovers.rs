@@ -9,9 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{machine, shell};
+use crate::{artifacts, machine, shell};
 
-/// Programs that only our tests and demo start in such numbers; a new one after the tests is a leak.
+/// Programs that only our tests and demo start in such numbers; a new one after the tests is a leak, as is one of those
+/// that cargo built.
 const PROGRAMS: [&str; 7] = [
     "flocker-runtime",
     "flocker",
@@ -21,9 +22,6 @@ const PROGRAMS: [&str; 7] = [
     "containerd-shim-runc-v2",
     "redis-server",
 ];
-
-/// How long what ends by itself (a shim, a lazily unmounted pool) may take to do so.
-const SETTLE: Duration = Duration::from_secs(10);
 
 /// One moment of this machine; each line names one thing.
 pub(crate) struct Moment(BTreeSet<String>);
@@ -40,9 +38,9 @@ impl Moment {
         Self(things)
     }
 
-    /// What is here now and was not then. Waits a little for what is on its way out.
-    pub(crate) fn left_since(&self) -> Vec<String> {
-        let deadline = Instant::now() + SETTLE;
+    /// What is here now and was not then. Waits so long at most for what is on its way out.
+    pub(crate) fn left_since(&self, limit: Duration) -> Vec<String> {
+        let deadline = Instant::now() + limit;
         loop {
             let left: Vec<String> = Self::now().0.difference(&self.0).cloned().collect();
             if left.is_empty() || Instant::now() >= deadline {
@@ -72,9 +70,9 @@ fn processes() -> impl Iterator<Item = String> {
         let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let words: Vec<String> =
             line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
-        let program = Path::new(words.first()?).file_name()?.to_str()?;
-        PROGRAMS
-            .contains(&program)
+        let path = Path::new(words.first()?);
+        let program = path.file_name()?.to_str()?;
+        (PROGRAMS.contains(&program) || path.starts_with(artifacts::target_folder()))
             .then(|| format!("process {pid}: {}", words.join(" ").trim_end()))
     })
 }

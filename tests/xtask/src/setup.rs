@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use anyhow::Result;
 
-use crate::{machine, say, shell, wasm_target};
+use crate::{interrupt, machine, say, shell, wasm_target};
 
 /// A program that we need, and Debian's package that brings it.
 struct Need {
@@ -47,7 +47,7 @@ pub(crate) fn tools(yes: bool) -> Result<Vec<String>> {
         say::line(
             "cargo-nextest is missing (it runs the tests): building it takes about ten minutes on two cores",
         );
-        if say::confirm("build it?", yes) {
+        if say::confirm("build it?", yes)? {
             shell::run(shell::cargo(Path::new("/")).args([
                 "install",
                 "--locked",
@@ -66,6 +66,7 @@ pub(crate) fn guests() -> Result<Vec<String>> {
     match wasm_target::ensure(&mut |text| say::line(text)) {
         Ok(()) => Ok(Vec::new()),
         Err(error) => {
+            interrupt::check()?;
             say::line(&format!("the WebAssembly standard library is missing: {error:#}"));
             Ok(vec!["wasm32-unknown-unknown".to_owned()])
         }
@@ -84,28 +85,30 @@ fn packages(yes: bool) -> Result<Vec<String>> {
     }
     let still = || packages.iter().map(|package| (*package).to_owned()).collect();
     if !machine::is_root() {
-        say::line(&format!("not root; to install them: sudo {install}"));
+        say::line(&format!("not root; to install them: sudo apt-get update && sudo {install}"));
         return Ok(still());
     }
     if shell::find("apt-get").is_none() {
         say::line("this is not Debian; install them with the package manager of this system");
         return Ok(still());
     }
-    if !say::confirm(&format!("run `{install}`?"), yes) {
+    if !say::confirm(&format!("run `apt-get update` and `{install}`?"), yes)? {
         return Ok(still());
     }
-    // The lists of a fresh machine are empty or old, so the second try is the one after `update`.
-    if apt(&packages).is_err() {
-        shell::run(shell::command("apt-get").args(["update", "-q"]))?;
-        apt(&packages)?;
-    }
+    // The lists of a fresh machine are empty or old. Sources of others may fail here; whether Debian's work, the
+    // installation tells.
+    let _ = apt(&["update", "-q"]);
+    interrupt::check()?;
+    apt(&[&["install", "-y", "-q", "--no-install-recommends"], &*packages].concat())?;
     Ok(NEEDS.iter().filter(|need| !is_here(need)).map(|need| need.package.to_owned()).collect())
 }
 
-fn apt(packages: &[&str]) -> Result<()> {
+/// Runs apt, which is not ended by us: Ctrl-C reaches it as well, and it knows when it may end.
+fn apt(words: &[&str]) -> Result<()> {
     let mut command = shell::command("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
-    shell::run(command.args(["install", "-y", "-q", "--no-install-recommends"]).args(packages))
+    interrupt::shielded(|| shell::run(command.args(words)))?;
+    interrupt::check()
 }
 
 fn is_here(need: &Need) -> bool {

@@ -15,6 +15,12 @@ use clap::Args;
 use crate::{artifacts, interrupt, leftovers::Moment, machine::Ability, say, setup, shell};
 use nextest::Totals;
 
+/// How long what ends by itself (a shim, a lazily unmounted pool) may take to do so.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// The longest that a test may take, see `.config/nextest.toml`.
+const TEST_MAX: Duration = Duration::from_secs(300);
+
 /// Which tests.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -84,15 +90,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         if options.quick { setup::tools(options.yes)? } else { setup::everything(options.yes)? };
     let before = Moment::now();
 
-    summary.check("plugins", artifacts::plugins)?;
-    // Built before the tests of the workspace: some of them start these programs.
-    summary.check("gate", || artifacts::static_program("flocker-gate").map(|_| ()))?;
-    summary.check("programs and tests", artifacts::workspace)?;
-    style(&mut summary)?;
-    let skipped = nextest_runs(&mut summary, options)?;
-    if !options.quick {
-        summary.check("nothing left behind", || nothing_left(&before))?;
-    }
+    let skipped = checks(&mut summary, options, &before)?;
 
     say::part("summary");
     for line in &summary.lines {
@@ -107,6 +105,29 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     say::line(&format!("  {} in all", seconds(started.elapsed())));
     say::line(&summary.totals.to_string());
     Ok(summary.totals.failed == 0)
+}
+
+/// All checks; returns the tests that cannot run here, and why.
+fn checks(
+    summary: &mut Summary,
+    options: &Options,
+    before: &Moment,
+) -> Result<Vec<(String, &'static str)>> {
+    summary.check("plugins", artifacts::plugins)?;
+    // Built before the tests of the workspace: some of them start these programs.
+    summary.check("gate", || artifacts::static_program("flocker-gate").map(|_| ()))?;
+    summary.check("programs and tests", artifacts::workspace)?;
+    style(summary)?;
+    let skipped = nextest_runs(summary, options);
+    if interrupt::asked() {
+        say::line("interrupted; waiting until the tests that run have ended and cleaned up");
+        interrupt::shielded(|| nothing_left(before, TEST_MAX))?;
+    }
+    let skipped = skipped?;
+    if !options.quick {
+        summary.check("nothing left behind", || nothing_left(before, SETTLE))?;
+    }
+    Ok(skipped)
 }
 
 /// Formatting, lints, the dependency tree.
@@ -143,7 +164,7 @@ fn style(summary: &mut Summary) -> Result<()> {
             shell::run(clippy.args(["--quiet", "--", "-D", "warnings"]))
         })?;
     }
-    if shell::find("cargo-deny").is_some() || dirs_bin_has("cargo-deny") {
+    if shell::find("cargo-deny").is_some() {
         summary.check("cargo deny", || {
             shell::run(shell::cargo(&root).args(["deny", "--offline", "check"]))
         })?;
@@ -151,11 +172,6 @@ fn style(summary: &mut Summary) -> Result<()> {
         summary.skip("cargo deny", "cargo-deny is not installed");
     }
     Ok(())
-}
-
-/// Whether cargo finds the subcommand in its own folder, which needs not be in `PATH`.
-fn dirs_bin_has(program: &str) -> bool {
-    std::env::home_dir().is_some_and(|home| home.join(".cargo/bin").join(program).is_file())
 }
 
 /// The tests of the workspace and of the guests; returns those that cannot run here, and why.
@@ -184,8 +200,8 @@ fn nextest_runs(summary: &mut Summary, options: &Options) -> Result<Vec<(String,
     Ok(skipped)
 }
 
-fn nothing_left(before: &Moment) -> Result<()> {
-    let left = before.left_since();
+fn nothing_left(before: &Moment, limit: Duration) -> Result<()> {
+    let left = before.left_since(limit);
     anyhow::ensure!(left.is_empty(), "the tests left behind:\n  {}", left.join("\n  "));
     Ok(())
 }

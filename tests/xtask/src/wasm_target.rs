@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::interrupt;
+
 const TARGET: &str = "wasm32-unknown-unknown";
 /// rustup needs seconds where it can download at all; where it cannot, it would retry for minutes.
 const RUSTUP_PATIENCE: Duration = Duration::from_secs(40);
@@ -32,6 +34,7 @@ pub(crate) fn ensure(say: &mut dyn FnMut(&str)) -> Result<()> {
         if rustup(&toolchain) {
             return Ok(());
         }
+        interrupt::check()?;
         say("rustup cannot download it");
     }
     say(&format!(
@@ -85,8 +88,9 @@ impl Toolchain {
     }
 }
 
-/// Runs a command and gives back what it printed.
+/// Runs a command and gives back what it printed; nothing new is begun once somebody wants us to end.
 fn output(command: &mut Command) -> Result<String> {
+    interrupt::check()?;
     let out = command.output().with_context(|| format!("could not run {command:?}"))?;
     let errors = String::from_utf8_lossy(&out.stderr);
     ensure!(out.status.success(), "{command:?} ended with {}: {}", out.status, errors.trim());
@@ -100,7 +104,7 @@ fn rustup(toolchain: &Toolchain) -> bool {
     command.args(["target", "add", TARGET]).stdout(Stdio::null()).stderr(Stdio::null());
     let Ok(mut child) = command.spawn() else { return false };
     let deadline = Instant::now() + RUSTUP_PATIENCE;
-    while Instant::now() < deadline {
+    while Instant::now() < deadline && !interrupt::asked() {
         if let Ok(Some(_)) = child.try_wait() {
             return toolchain.has_target();
         }

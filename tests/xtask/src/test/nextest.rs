@@ -1,6 +1,6 @@
 //! Runs cargo-nextest and counts from its own records; never from what a terminal shows.
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, fs, os::unix::process::CommandExt as _, path::Path, process::Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -116,7 +116,8 @@ fn run(folder: &Path, scope: &[String], arguments: &[String]) -> Result<Totals> 
         .args(scope)
         .args(arguments);
     crate::say::line(&format!("$ {}", shell::shown(&nextest)));
-    let status = shell::status(&mut nextest)?;
+    // In a group of its own it does not hear Ctrl-C, and cannot end tests before they cleaned up after themselves.
+    let status = shell::status(nextest.process_group(0).stdin(Stdio::null()))?;
     let totals = match fs::read_to_string(&report) {
         Ok(xml) => totals(&xml)?,
         Err(_) if status.success() => Totals::default(),
