@@ -69,7 +69,7 @@ fn remove(cluster: &mut Cluster) -> Result<()> {
     })
 }
 
-/// Everything that belongs to a volume.
+/// Everything that belongs to a volume; the pool keeps a reserve for itself.
 fn contents(pool: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for folder in ["live", "staging", "snapshots", "groups", "incoming", "kept", "meta"] {
@@ -77,5 +77,6 @@ fn contents(pool: &Path) -> Result<Vec<String>> {
             found.push(format!("{folder}/{}", entry?.file_name().display()));
         }
     }
+    found.retain(|path| path != "meta/reserve");
     Ok(found)
 }
