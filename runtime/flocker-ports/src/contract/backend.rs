@@ -148,6 +148,17 @@ const THREE: Epoch = Epoch(3);
 /// Room enough for what the tests write.
 const SIZE: ByteSize = ByteSize::mib(64);
 
+/// Whether a backend declares a feature. A rule that needs one it lacks is passed over, and the test says so.
+#[expect(clippy::print_stderr, reason = "a test says what it did not test")]
+fn has(backend: &dyn Backend, feature: &str) -> bool {
+    let description = backend.describe();
+    let declared = description.features.iter().any(|declared| declared == feature);
+    if !declared {
+        eprintln!("passed over: `{}` does not declare `{feature}`", description.driver);
+    }
+    declared
+}
+
 /// An operation of its own at this epoch.
 fn op(epoch: Epoch) -> Op {
     Op { id: OperationId::new(unique("op")).unwrap(), epoch }
