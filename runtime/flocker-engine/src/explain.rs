@@ -10,6 +10,7 @@ pub(crate) fn document(decision: &Decision) -> Bytes {
         DecidedBy::Policies => "policies",
         DecidedBy::BuiltIn => "built-in",
         DecidedBy::Rules => "rules",
+        DecidedBy::Rebalance => "rebalance",
         DecidedBy::Operator => "operator",
     };
     let candidates: Vec<Value> = decision
@@ -27,7 +28,7 @@ pub(crate) fn document(decision: &Decision) -> Bytes {
         .iter()
         .map(|c| {
             json!({
-                "policy": c.policy, "digest": c.digest, "weight": c.weight,
+                "policy": c.policy, "digest": c.digest, "weight": c.weight, "shadow": c.shadow,
                 "columns": c.evidence.columns, "fuel": c.evidence.fuel,
             })
         })

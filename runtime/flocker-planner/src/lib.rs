@@ -3,20 +3,29 @@
 //! Everything here is a function of its arguments: no clock, no randomness, no I/O, no async. A decision says why,
 //! also when it decides to do nothing.
 
+pub mod backups;
+mod builtin;
+pub mod failover;
 pub mod phases;
 mod placement;
 pub mod plan;
 mod policies;
+pub mod rebalance;
 pub mod replicas;
 pub mod restart;
+pub mod retention;
 pub mod routes;
 mod view;
 
+pub use backups::{Copied, Droppable, Due, PruneQuestion, Schedule, ScheduleQuestion};
+pub use builtin::BuiltIn;
+pub use failover::{Course, Incident, Verdict};
 pub use placement::{
-    Allowed, BuiltIn, Consulted, DecidedBy, Decision, Excluded, Failed, SCORE_MAX, candidates,
-    check, decide, place, worth_moving,
+    Allowed, DecidedBy, Decision, Excluded, SCORE_MAX, Shadow, candidates, check, decide, place,
+    worth_moving,
 };
 pub use policies::{
-    Answer, AppRow, Candidate, ClusterView, Evidence, NodeRow, PlacementQuestion, Policies,
-    PolicyAnswer, PolicyFailure, Reason, ReplicaRow, VolumeRow,
+    Answer, AppRow, Candidate, ClusterView, Consultation, Consulted, Evidence, Failed, NodeRow,
+    PlacementQuestion, Policies, PolicyAnswer, PolicyFailure, Reason, ReplicaRow, VolumeRow,
 };
+pub use rebalance::{ProposedMove, RebalanceQuestion};

@@ -1,23 +1,23 @@
 //! Where an app goes: hard rules first, then everybody's advice, checked and weighed. Never asks anybody by itself
 //! except through [`Policies`], and never picks a node that a rule or a policy refused.
 
-mod builtin;
 mod decision;
 mod rules;
+pub(crate) mod score;
 #[cfg(test)]
 mod tests;
 
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
 use flocker_model::{NodeName, PlacementRules};
 
 pub use self::{
-    builtin::BuiltIn,
-    decision::{Consulted, DecidedBy, Decision, Failed},
+    decision::{DecidedBy, Decision, Shadow},
     rules::{Allowed, Excluded, candidates},
 };
 use crate::{
-    Answer, Candidate, ClusterView, PlacementQuestion, Policies, PolicyAnswer, PolicyFailure,
+    Answer, BuiltIn, Candidate, ClusterView, PlacementQuestion, Policies, PolicyAnswer,
+    PolicyFailure, policies::sift,
 };
 
 /// The best score there is. The scale is absolute, so 5000 of one policy means what 5000 of another does, and scores of
@@ -29,7 +29,7 @@ pub const SCORE_MAX: u32 = 10_000;
 /// `question.candidates` is filled in here, whatever it held.
 #[must_use]
 pub fn place(
-    view: &ClusterView,
+    view: &Arc<ClusterView>,
     rules: &PlacementRules,
     mut question: PlacementQuestion,
     policies: &dyn Policies,
@@ -50,7 +50,7 @@ pub fn place(
 /// # Errors
 /// A [`PolicyFailure`] of class "invalid-answer" that says what is wrong.
 pub fn check(question: &PlacementQuestion, answer: &Answer) -> Result<(), PolicyFailure> {
-    let refuse = |message| Err(PolicyFailure { class: "invalid-answer".into(), message });
+    let refuse = |message| Err(PolicyFailure::invalid(message));
     if answer.scores.len() != question.candidates.len() {
         return refuse(format!(
             "{} scores for {} candidates",
@@ -78,12 +78,13 @@ pub fn check(question: &PlacementQuestion, answer: &Answer) -> Result<(), Policy
 /// none is left, the built-in policy decides, and the decision says so.
 #[must_use]
 pub fn decide(
-    view: &ClusterView,
+    view: &Arc<ClusterView>,
     question: &PlacementQuestion,
-    answers: Vec<PolicyAnswer>,
+    answers: Vec<PolicyAnswer<Answer>>,
     fallback: &BuiltIn,
 ) -> Decision {
     let mut decision = Decision::new(question);
+    decision.shadows = shadows(view, question, &answers);
     let mut opinions = valid(question, answers, &mut decision);
     if question.candidates.is_empty() {
         return decision;
@@ -101,23 +102,36 @@ pub fn decide(
     decision
 }
 
+/// Where each policy in shadow would have put the app, had it been the only one.
+fn shadows(
+    view: &ClusterView,
+    question: &PlacementQuestion,
+    answers: &[PolicyAnswer<Answer>],
+) -> Vec<Shadow> {
+    let would = |asked: &PolicyAnswer<Answer>| {
+        let answer = asked.answer.clone()?;
+        check(question, &answer)?;
+        let weighed = weigh(view, question, &[(asked.policy.clone(), 1, answer)]);
+        let best = weighed.into_iter().next().filter(|c| c.score.is_some());
+        Ok(best.map(|c| c.node))
+    };
+    let of =
+        |asked: &PolicyAnswer<Answer>| Shadow { policy: asked.policy.clone(), would: would(asked) };
+    answers.iter().filter(|a| a.shadow).map(of).collect()
+}
+
 /// The answers that may be used; the others become failures of the decision.
 fn valid(
     question: &PlacementQuestion,
-    answers: Vec<PolicyAnswer>,
+    answers: Vec<PolicyAnswer<Answer>>,
     decision: &mut Decision,
 ) -> Vec<(String, u32, Answer)> {
-    let mut usable = Vec::new();
-    for PolicyAnswer { policy, digest, weight, answer, evidence } in answers {
-        decision.consulted.push(Consulted { policy: policy.clone(), digest, weight, evidence });
-        match answer.and_then(|a| check(question, &a).map(|()| a)) {
-            Ok(answer) => {
-                let wait = answer.ask_again_ms.map(|ms| Duration::from_millis(ms.into()));
-                decision.ask_again = decision.ask_again.max(wait);
-                usable.push((policy, weight, answer));
-            }
-            Err(failure) => decision.failures.push(Failed { policy, failure }),
-        }
+    let (usable, consultation) = sift(answers, |answer| check(question, answer));
+    decision.consulted.extend(consultation.consulted);
+    decision.failures.extend(consultation.failures);
+    for (_, _, answer) in &usable {
+        let wait = answer.ask_again_ms.map(|ms| Duration::from_millis(ms.into()));
+        decision.ask_again = decision.ask_again.max(wait);
     }
     usable
 }

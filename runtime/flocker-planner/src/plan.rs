@@ -2,6 +2,7 @@
 //!
 //! Planning again right after a plan was carried out plans nothing. Whatever is not done is said, with the reason.
 
+mod balance;
 mod upkeep;
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
@@ -150,6 +151,7 @@ pub fn plan(
         .values()
         .filter(|o| busy(o) && matches!(o.kind, OperationKind::Move { .. }))
         .count();
+    let mut movable = Vec::new();
     for (record, app) in world.apps.values() {
         let (id, seed) = draw();
         let begun = plan.actions.len();
@@ -162,21 +164,20 @@ pub fn plan(
                 plan.notes.push(context.note(Some(text)));
             }
             Situation::Homeless => context.settle(id, seed, &mut plan),
-            Situation::Leaving(_) | Situation::MayMove(_) if moves >= settings.moves_max => {}
+            Situation::Leaving(_) if moves >= settings.moves_max => {}
             Situation::Leaving(current) => {
                 moves += context.relocate(id, seed, current, Purpose::Drain, &mut plan)
             }
-            Situation::MayMove(current) => {
-                // Only when all is quiet: the next answer should see what the operations of now have changed.
-                if !expected.operations.values().any(busy) {
-                    moves += context.relocate(id, seed, current, Purpose::Rebalance, &mut plan);
-                }
-            }
+            Situation::MayMove => movable.push(&record.name),
         }
         if let Some(action) = plan.actions.get(begun) {
             expect(expected.to_mut(), action);
             view = View::of(&expected);
         }
+    }
+    // Only when all is quiet: the next answer should see what the operations of now have changed.
+    if !expected.operations.values().any(busy) {
+        balance::improve(&expected, settings, &view, &movable, policies, draw, &mut plan);
     }
     upkeep::check(world, &mut plan);
     plan
@@ -229,7 +230,7 @@ enum Situation<'a> {
     /// Its node is to be emptied.
     Leaving(&'a NodeName),
     /// A policy may find a better place.
-    MayMove(&'a NodeName),
+    MayMove,
 }
 
 struct Context<'a> {
@@ -260,7 +261,7 @@ impl<'a> Context<'a> {
                 } else if seen.node.draining {
                     Situation::Leaving(owner)
                 } else if rebalance && rested && !self.app.placement.pinned {
-                    Situation::MayMove(owner)
+                    Situation::MayMove
                 } else {
                     Situation::Settled
                 }

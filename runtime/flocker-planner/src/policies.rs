@@ -1,10 +1,15 @@
 //! What the core asks policies, and what they may answer. An answer is advice: the core checks it before it acts.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use flocker_model::{
     AppName, ByteSize, Capacity, CpuMillis, Epoch, NodeName, OperationId, Purpose, Revision,
     Timestamp, VolumeName,
+};
+
+use crate::{
+    Droppable, Incident, ProposedMove, PruneQuestion, RebalanceQuestion, Schedule,
+    ScheduleQuestion, Verdict,
 };
 
 /// The cluster at one moment, as every policy sees it. Rows are referred to by their position.
@@ -87,6 +92,10 @@ pub struct VolumeRow {
     pub size: ByteSize,
     /// What is written to it.
     pub used: ByteSize,
+    /// When somebody was last seen to write to it; `None`: not known.
+    pub written: Option<Timestamp>,
+    /// When its newest snapshot by schedule was taken; `None`: there is none.
+    pub snapshot: Option<Timestamp>,
 }
 
 /// A read-only copy of a volume.
@@ -96,6 +105,8 @@ pub struct ReplicaRow {
     pub volume: u32,
     /// Row of the node that holds it.
     pub node: u32,
+    /// When the snapshot that it holds was taken; `None`: not known.
+    pub taken: Option<Timestamp>,
 }
 
 /// "Where should this app be?"
@@ -130,24 +141,75 @@ pub struct PlacementQuestion {
 }
 
 /// Asked for every decision of policy. The plugin host implements it with plugins; the built-in policy natively.
+///
+/// Every method answers for every policy that has an opinion on such questions, in the order in which they were
+/// configured; nothing when there is no such policy at all.
 pub trait Policies: Send + Sync + fmt::Debug {
-    /// Every policy's answer, in the order in which they were configured; empty when there is no policy at all.
-    fn place(&self, view: &ClusterView, question: &PlacementQuestion) -> Vec<PolicyAnswer>;
+    /// Where an app should be.
+    fn place(
+        &self,
+        view: &Arc<ClusterView>,
+        question: &PlacementQuestion,
+    ) -> Vec<PolicyAnswer<Answer>>;
+
+    /// Which apps had better be elsewhere.
+    fn rebalance(
+        &self,
+        view: &Arc<ClusterView>,
+        question: &RebalanceQuestion,
+    ) -> Vec<PolicyAnswer<Vec<ProposedMove>>>;
+
+    /// What becomes of the volumes of a silent node.
+    fn fail_over(
+        &self,
+        view: &Arc<ClusterView>,
+        question: &Incident,
+    ) -> Vec<PolicyAnswer<Vec<Verdict>>>;
+
+    /// What is to be snapshotted or backed up, and when.
+    fn schedule(
+        &self,
+        view: &Arc<ClusterView>,
+        question: &ScheduleQuestion,
+    ) -> Vec<PolicyAnswer<Schedule>>;
+
+    /// Which copies may go.
+    fn prune(
+        &self,
+        view: &Arc<ClusterView>,
+        question: &PruneQuestion,
+    ) -> Vec<PolicyAnswer<Vec<Droppable>>>;
 }
 
 /// What one policy made of a question.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PolicyAnswer {
+pub struct PolicyAnswer<A> {
     /// Its name and version, as people know it: `spread 0.1.0`.
     pub policy: String,
     /// What tells two builds of it apart; empty for a built-in one.
     pub digest: String,
-    /// How much its scores count.
+    /// How much it counts.
     pub weight: u32,
+    /// It is only compared: nobody acts on it.
+    pub shadow: bool,
     /// The answer, or why there is none.
-    pub answer: Result<Answer, PolicyFailure>,
+    pub answer: Result<A, PolicyFailure>,
     /// What the answer rests on and what it cost; empty for a built-in one.
     pub evidence: Evidence,
+}
+
+impl<A> PolicyAnswer<A> {
+    /// The answer of the policy that is always there.
+    pub(crate) fn built_in(answer: A) -> Self {
+        Self {
+            policy: format!("built-in {}", env!("CARGO_PKG_VERSION")),
+            digest: String::new(),
+            weight: 1,
+            shadow: false,
+            answer: Ok(answer),
+            evidence: Evidence::default(),
+        }
+    }
 }
 
 /// What an answer rests on and what it cost, for explain and replay.
@@ -190,6 +252,65 @@ pub struct PolicyFailure {
     pub message: String,
 }
 
+impl PolicyFailure {
+    /// An answer that was given in time and makes no sense.
+    pub(crate) fn invalid(message: String) -> Self {
+        Self { class: "invalid-answer".into(), message }
+    }
+}
+
+/// The answers that pass a check and count, with who gave them and how much; of the others, why they are left out.
+pub(crate) fn sift<A>(
+    answers: Vec<PolicyAnswer<A>>,
+    check: impl Fn(&A) -> Result<(), PolicyFailure>,
+) -> (Vec<(String, u32, A)>, Consultation) {
+    let (mut usable, mut consultation) = (Vec::new(), Consultation::default());
+    for PolicyAnswer { policy, digest, weight, shadow, answer, evidence } in answers {
+        let asked = Consulted { policy: policy.clone(), digest, weight, shadow, evidence };
+        consultation.consulted.push(asked);
+        match answer.and_then(|a| check(&a).map(|()| a)) {
+            // What is only tried out changes nothing, for better or worse.
+            _ if shadow => {}
+            Ok(answer) => usable.push((policy, weight, answer)),
+            Err(failure) => consultation.failures.push(Failed { policy, failure }),
+        }
+    }
+    (usable, consultation)
+}
+
+/// Who was asked, and who failed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Consultation {
+    /// Everybody who was asked.
+    pub consulted: Vec<Consulted>,
+    /// Those whose answers could not be used.
+    pub failures: Vec<Failed>,
+}
+
+/// A policy that was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consulted {
+    /// Its name and version.
+    pub policy: String,
+    /// Which build of it.
+    pub digest: String,
+    /// How much it counts.
+    pub weight: u32,
+    /// Nobody acted on what it said.
+    pub shadow: bool,
+    /// What it read and what that cost.
+    pub evidence: Evidence,
+}
+
+/// A policy whose answer could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Its name and version.
+    pub policy: String,
+    /// What happened.
+    pub failure: PolicyFailure,
+}
+
 /// One node in a decision, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
@@ -199,4 +320,52 @@ pub struct Candidate {
     pub score: Option<u32>,
     /// Who said what about it.
     pub reasons: Vec<String>,
+}
+
+/// What the tests of several hooks need.
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+
+    /// Nodes by name, and volumes with the row of their owner.
+    pub(crate) fn view(nodes: &[&str], volumes: &[(&str, u32)]) -> ClusterView {
+        let node = |name: &&str| NodeRow {
+            name: NodeName::new(*name).unwrap(),
+            alive: true,
+            draining: false,
+            memory: Capacity::default(),
+            cpu: CpuMillis(0),
+            cpu_promised: CpuMillis(0),
+            memory_promised: ByteSize(0),
+            pool: Capacity::default(),
+            load_millis: 0,
+            apps: 0,
+            volumes: 0,
+            labels: BTreeMap::new(),
+        };
+        let volume = |(name, node): &(&str, u32)| VolumeRow {
+            name: VolumeName::new(*name).unwrap(),
+            app: None,
+            node: Some(*node),
+            size: ByteSize(0),
+            used: ByteSize(0),
+            written: None,
+            snapshot: None,
+        };
+        ClusterView {
+            nodes: nodes.iter().map(node).collect(),
+            volumes: volumes.iter().map(volume).collect(),
+            ..ClusterView::default()
+        }
+    }
+
+    pub(crate) fn replica(volume: u32, node: u32) -> ReplicaRow {
+        ReplicaRow { volume, node, taken: None }
+    }
+
+    pub(crate) fn answer<A>(policy: &str, answer: Result<A, PolicyFailure>) -> PolicyAnswer<A> {
+        let evidence = Evidence::default();
+        let (policy, digest) = (policy.to_owned(), String::new());
+        PolicyAnswer { policy, digest, weight: 1, shadow: false, answer, evidence }
+    }
 }

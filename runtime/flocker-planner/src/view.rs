@@ -1,6 +1,6 @@
 //! The cluster as policies see it, made from what the leader knows.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use flocker_model::{
     App, AppRecord, ByteSize, Capacity, CpuMillis, NodeName, OperationId, OperationKind, Purpose,
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     /// What policies see.
-    pub(crate) cluster: ClusterView,
+    pub(crate) cluster: Arc<ClusterView>,
     nodes: BTreeMap<NodeName, u32>,
     volumes: BTreeMap<VolumeName, u32>,
 }
@@ -53,14 +53,20 @@ impl View {
                 node: owner,
                 size: volume.size,
                 used: used(world, volume),
+                written: None,
+                snapshot: None,
             });
             if let Some(row) = owner.and_then(|n| cluster.nodes.get_mut(n as usize)) {
                 row.volumes += 1;
             }
             let holders = volume.replicas.iter().filter_map(|r| nodes.get(&r.node));
-            cluster.replicas.extend(holders.map(|node| ReplicaRow { volume: row, node: *node }));
+            cluster.replicas.extend(holders.map(|node| ReplicaRow {
+                volume: row,
+                node: *node,
+                taken: None,
+            }));
         }
-        Self { cluster, nodes, volumes }
+        Self { cluster: Arc::new(cluster), nodes, volumes }
     }
 
     /// The question where an app should be.

@@ -17,5 +17,7 @@ wasmtime::component::bindgen!({
     path: "../../wit",
     world: "policy",
     imports: { default: trappable },
-    with: { "flocker:plugin/cluster.view": crate::state::View },
+    // Questions and answers are kept as they crossed the border, so that they can be asked again.
+    additional_derives: [serde::Serialize, serde::Deserialize],
+    with: { "flocker:plugin/cluster.view": crate::view::View },
 });

@@ -1,48 +1,68 @@
-//! The cluster as columns: which tables and columns there are, as `wit/columns.md` lists them. Computed when asked for.
+//! The cluster as columns: which tables and columns there are, as `wit/columns.md` lists them.
 
+use flocker_model::Timestamp;
 use flocker_planner::{AppRow, ClusterView, NodeRow, ReplicaRow, VolumeRow};
+use serde::{Deserialize, Serialize};
+
+use crate::dictionary::Dictionary;
 
 /// One column, in the order of the rows.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Column<'a> {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Column {
     /// Numbers that fit 32 bits; the maximum is "missing".
     Small(Vec<u32>),
     /// Numbers; the maximum is "missing".
     Large(Vec<u64>),
-    /// Text.
-    Text(Vec<Option<&'a str>>),
+    /// Numbers of texts; 0 is "missing".
+    Text(Vec<u32>),
 }
 
-impl Column<'_> {
+impl Column {
     /// As `u32s` hands it out.
-    pub(crate) fn u32s(self) -> Option<Vec<u32>> {
+    pub(crate) fn u32s(&self) -> Option<Vec<u32>> {
         match self {
-            Self::Small(numbers) => Some(numbers),
+            Self::Small(numbers) => Some(numbers.clone()),
             Self::Large(_) | Self::Text(_) => None,
         }
     }
 
     /// As `u64s` hands it out.
-    pub(crate) fn u64s(self) -> Option<Vec<u64>> {
+    pub(crate) fn u64s(&self) -> Option<Vec<u64>> {
+        let widened = |n: &u32| if *n == u32::MAX { u64::MAX } else { u64::from(*n) };
         match self {
-            Self::Small(numbers) => Some(
-                numbers
-                    .into_iter()
-                    .map(|n| if n == u32::MAX { u64::MAX } else { n.into() })
-                    .collect(),
-            ),
-            Self::Large(numbers) => Some(numbers),
+            Self::Small(numbers) => Some(numbers.iter().map(widened).collect()),
+            Self::Large(numbers) => Some(numbers.clone()),
             Self::Text(_) => None,
         }
     }
 
     /// As `f64s` hands it out.
     #[expect(clippy::cast_precision_loss, reason = "a policy that asks for floats wants floats")]
-    pub(crate) fn f64s(self) -> Option<Vec<f64>> {
-        let numbers = self.u64s()?;
-        Some(numbers.into_iter().map(|n| if n == u64::MAX { f64::NAN } else { n as f64 }).collect())
+    pub(crate) fn f64s(&self) -> Option<Vec<f64>> {
+        match self {
+            Self::Small(numbers) => {
+                let float = |n: &u32| if *n == u32::MAX { f64::NAN } else { f64::from(*n) };
+                Some(numbers.iter().map(float).collect())
+            }
+            Self::Large(numbers) => {
+                let float = |n: &u64| if *n == u64::MAX { f64::NAN } else { *n as f64 };
+                Some(numbers.iter().map(float).collect())
+            }
+            Self::Text(_) => None,
+        }
+    }
+
+    /// As `ids` hands it out.
+    pub(crate) fn ids(&self) -> Option<Vec<u32>> {
+        match self {
+            Self::Text(ids) => Some(ids.clone()),
+            Self::Small(_) | Self::Large(_) => None,
+        }
     }
 }
+
+/// The tables that there are.
+pub(crate) const TABLES: [&str; 4] = ["nodes", "apps", "volumes", "replicas"];
 
 /// How many rows a table has; `None` when there is no such table.
 pub(crate) fn rows(view: &ClusterView, table: &str) -> Option<u32> {
@@ -57,26 +77,58 @@ pub(crate) fn rows(view: &ClusterView, table: &str) -> Option<u32> {
 }
 
 /// A column; `None` when there is no such table or column.
-pub(crate) fn column<'a>(view: &'a ClusterView, table: &str, name: &str) -> Option<Column<'a>> {
-    match table {
+pub(crate) fn column(
+    view: &ClusterView,
+    table: &str,
+    name: &str,
+    dictionary: &Dictionary,
+) -> Option<Column> {
+    let cells = match table {
         "nodes" => nodes(&view.nodes, name),
         "apps" => apps(&view.apps, name),
         "volumes" => volumes(&view.volumes, name),
         "replicas" => replicas(&view.replicas, name),
         _ => None,
-    }
+    };
+    Some(match cells? {
+        Cells::Small(numbers) => Column::Small(numbers),
+        Cells::Large(numbers) => Column::Large(numbers),
+        Cells::Text(texts) => Column::Text(dictionary.intern(texts.into_iter())),
+    })
 }
 
-fn small<R>(rows: &[R], of: impl Fn(&R) -> u32) -> Option<Column<'_>> {
-    Some(Column::Small(rows.iter().map(of).collect()))
+/// The texts that any column of a view holds, so that each has a number.
+pub(crate) fn intern_all(view: &ClusterView, dictionary: &Dictionary) {
+    let labels = view.nodes.iter().map(|n| &n.labels).chain(view.apps.iter().map(|a| &a.labels));
+    let names = (view.nodes.iter().map(|n| n.name.as_str()))
+        .chain(view.apps.iter().map(|a| a.name.as_str()))
+        .chain(view.volumes.iter().map(|v| v.name.as_str()));
+    let texts = names.chain(labels.flat_map(|l| l.values().map(String::as_str)));
+    drop(dictionary.intern(texts.map(Some)));
 }
 
-fn large<R>(rows: &[R], of: impl Fn(&R) -> u64) -> Option<Column<'_>> {
-    Some(Column::Large(rows.iter().map(of).collect()))
+/// A column whose texts have no numbers yet.
+enum Cells<'a> {
+    Small(Vec<u32>),
+    Large(Vec<u64>),
+    Text(Vec<Option<&'a str>>),
 }
 
-fn text<'a, R>(rows: &'a [R], of: impl Fn(&'a R) -> Option<&'a str>) -> Option<Column<'a>> {
-    Some(Column::Text(rows.iter().map(of).collect()))
+fn small<R>(rows: &[R], of: impl Fn(&R) -> u32) -> Option<Cells<'_>> {
+    Some(Cells::Small(rows.iter().map(of).collect()))
+}
+
+fn large<R>(rows: &[R], of: impl Fn(&R) -> u64) -> Option<Cells<'_>> {
+    Some(Cells::Large(rows.iter().map(of).collect()))
+}
+
+fn text<'a, R>(rows: &'a [R], of: impl Fn(&'a R) -> Option<&'a str>) -> Option<Cells<'a>> {
+    Some(Cells::Text(rows.iter().map(of).collect()))
+}
+
+/// A moment that may not be known.
+fn moment(at: Option<Timestamp>) -> u64 {
+    at.map_or(u64::MAX, |at| at.0)
 }
 
 /// A reference to a row.
@@ -84,7 +136,7 @@ fn row(row: Option<u32>) -> u32 {
     row.unwrap_or(u32::MAX)
 }
 
-fn nodes<'a>(rows: &'a [NodeRow], name: &str) -> Option<Column<'a>> {
+fn nodes<'a>(rows: &'a [NodeRow], name: &str) -> Option<Cells<'a>> {
     match name {
         "name" => text(rows, |r| Some(r.name.as_str())),
         "alive" => small(rows, |r| r.alive.into()),
@@ -106,7 +158,7 @@ fn nodes<'a>(rows: &'a [NodeRow], name: &str) -> Option<Column<'a>> {
     }
 }
 
-fn apps<'a>(rows: &'a [AppRow], name: &str) -> Option<Column<'a>> {
+fn apps<'a>(rows: &'a [AppRow], name: &str) -> Option<Cells<'a>> {
     match name {
         "name" => text(rows, |r| Some(r.name.as_str())),
         "node" => small(rows, |r| row(r.node)),
@@ -122,21 +174,24 @@ fn apps<'a>(rows: &'a [AppRow], name: &str) -> Option<Column<'a>> {
     }
 }
 
-fn volumes<'a>(rows: &'a [VolumeRow], name: &str) -> Option<Column<'a>> {
+fn volumes<'a>(rows: &'a [VolumeRow], name: &str) -> Option<Cells<'a>> {
     match name {
         "name" => text(rows, |r| Some(r.name.as_str())),
         "app" => small(rows, |r| row(r.app)),
         "node" => small(rows, |r| row(r.node)),
         "size-bytes" => large(rows, |r| r.size.0),
         "used-bytes" => large(rows, |r| r.used.0),
+        "written-ms" => large(rows, |r| moment(r.written)),
+        "snapshot-ms" => large(rows, |r| moment(r.snapshot)),
         _ => None,
     }
 }
 
-fn replicas<'a>(rows: &'a [ReplicaRow], name: &str) -> Option<Column<'a>> {
+fn replicas<'a>(rows: &'a [ReplicaRow], name: &str) -> Option<Cells<'a>> {
     match name {
         "volume" => small(rows, |r| r.volume),
         "node" => small(rows, |r| r.node),
+        "taken-ms" => large(rows, |r| moment(r.taken)),
         _ => None,
     }
 }
@@ -163,7 +218,7 @@ mod tests {
             if rows(&view, table).is_none() {
                 continue;
             }
-            let got = match column(&view, table, name) {
+            let got = match column(&view, table, name, &Dictionary::default()) {
                 Some(Column::Small(_)) => "u32",
                 Some(Column::Large(_)) => "u64",
                 Some(Column::Text(_)) => "text",
@@ -172,7 +227,7 @@ mod tests {
             assert_eq!(got, *kind, "{table}/{name}");
             found += 1;
         }
-        assert_eq!(found, 29, "columns.md and this test disagree about how many columns there are");
+        assert_eq!(found, 32, "columns.md and this test disagree about how many columns there are");
     }
 
     #[test]

@@ -13,6 +13,9 @@ const GRANTED: [&str; 4] = ["types", "cluster", "log", "metrics"];
 const WASI_GRANTED: [&str; 5] =
     ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random"];
 
+/// What backends may import of it. They are not asked about the cluster, and have a store and trees of files instead.
+const GRANTED_TO_BACKENDS: [&str; 5] = ["types", "log", "metrics", "kv", "trees"];
+
 /// A kind of question that a plugin answers: an interface that it exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hook {
@@ -49,12 +52,18 @@ impl Hook {
         }
     }
 
-    /// Whether this host asks it anything.
+    /// The hook that an export of this name is, in whichever version.
+    pub(crate) fn exported_as(export: &str) -> Option<Self> {
+        let name = Name::parse(export);
+        Self::ALL.into_iter().find(|h| name.package == PACKAGE && h.as_str() == name.interface)
+    }
+
+    /// Whether a node asks it anything. What it does not ask yet, `flocker plugin test` does.
     #[must_use]
     pub fn is_used(self) -> bool {
         match self {
-            Self::Placement => true,
-            Self::Rebalance | Self::BackupSchedule | Self::Failover | Self::StorageBackend => false,
+            Self::Placement | Self::Rebalance => true,
+            Self::BackupSchedule | Self::Failover | Self::StorageBackend => false,
         }
     }
 }
@@ -84,6 +93,11 @@ pub enum Misfit {
         "it does not export `{PACKAGE}/lifecycle`, which every plugin must\nhint: build it for one of the worlds in wit/worlds.wit; the SDKs do so"
     )]
     NoLifecycle,
+    /// It exports policies only.
+    #[error(
+        "it exports {exports}, but no `{PACKAGE}/storage-backend`\nhint: policies are loaded with `--plugin`, without `--grant`"
+    )]
+    NoBackend { exports: String },
     /// No hook.
     #[error(
         "it exports no hook that this host knows; its exports: {exports}\nhint: a placement policy exports `{PACKAGE}/placement`"
@@ -161,6 +175,30 @@ pub(crate) fn check_imports<'a>(imports: impl Iterator<Item = &'a str>) -> Resul
     Ok(())
 }
 
+/// Whether a backend may import all that it imports. Answers whether it asks for a store of its own.
+pub(crate) fn check_backend_imports<'a>(
+    imports: impl Iterator<Item = &'a str>,
+) -> Result<bool, Misfit> {
+    let mut needs_kv = false;
+    for import in imports {
+        let name = Name::parse(import);
+        if name.package == PACKAGE {
+            name.fits()?;
+            needs_kv |= name.interface == "kv";
+            if !GRANTED_TO_BACKENDS.contains(&name.interface) {
+                let what = format!("{PACKAGE}/{}", crate::chatter::tame(name.interface, 80));
+                let hint = "a backend may import log, metrics, kv and trees";
+                return Err(Misfit::NotGranted { what, hint });
+            }
+        } else if !WASI_GRANTED.contains(&name.package) {
+            let what = crate::chatter::tame(name.package, 80);
+            let hint = "backends get no network and no devices from this host yet";
+            return Err(Misfit::NotGranted { what, hint });
+        }
+    }
+    Ok(needs_kv)
+}
+
 /// The hooks that a component exports, in the order of [`Hook::ALL`].
 pub(crate) fn check_exports<'a>(
     exports: impl Iterator<Item = &'a str>,
@@ -174,7 +212,7 @@ pub(crate) fn check_exports<'a>(
             all.push(format!("`{}`", crate::chatter::tame(export, 80)));
         }
         let name = Name::parse(export);
-        let hook = Hook::ALL.into_iter().find(|h| h.as_str() == name.interface);
+        let hook = Hook::exported_as(export);
         if name.package != PACKAGE || (hook.is_none() && name.interface != "lifecycle") {
             continue;
         }
@@ -191,6 +229,28 @@ pub(crate) fn check_exports<'a>(
     }
     hooks.sort_unstable();
     Ok(hooks)
+}
+
+/// Whose an interface is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// The contract between this host and its plugins.
+    Contract,
+    /// The interface of standard libraries to a system; what stands behind it here is virtual.
+    Wasi,
+    /// Nobody's that is known here.
+    Unknown,
+}
+
+impl Origin {
+    /// Whose the interface of this name is.
+    pub(crate) fn of(import: &str) -> Self {
+        match Name::parse(import).package {
+            PACKAGE => Self::Contract,
+            package if package.starts_with("wasi:") => Self::Wasi,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// Whether any of the imports is WASI.
@@ -235,6 +295,21 @@ mod tests {
             let said = check_imports([import].into_iter()).unwrap_err().to_string();
             assert!(said.contains(what), "{import}: {said}");
         }
+    }
+
+    #[test]
+    fn backends_get_a_store_and_trees_but_no_cluster_and_no_network() {
+        let asked = |imports: &[&'static str]| check_backend_imports(imports.iter().copied());
+        assert_eq!(
+            asked(&["flocker:plugin/trees@0.1.0", "wasi:filesystem/types@0.2.12"]),
+            Ok(false)
+        );
+        assert_eq!(asked(&["flocker:plugin/kv@0.1.0"]), Ok(true));
+        for import in ["flocker:plugin/cluster@0.1.0", "wasi:sockets/tcp@0.2.0", "env"] {
+            let said = asked(&[import]).unwrap_err().to_string();
+            assert!(said.contains("not granted") && said.contains("hint:"), "{import}: {said}");
+        }
+        assert!(matches!(asked(&["flocker:plugin/trees@0.2.0"]), Err(Misfit::Version { .. })));
     }
 
     #[test]

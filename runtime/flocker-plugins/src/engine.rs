@@ -9,7 +9,7 @@ use std::{
 
 use wasmtime::{Cache, CacheConfig, Config, Engine, PoolingAllocationConfig};
 
-use crate::watchdog::Watchdog;
+use crate::{record::RecordsConfig, watchdog::Watchdog};
 
 /// What a plugin may use up. The defaults are generous to interpreters (Python, JavaScript) and still end a runaway
 /// within two seconds.
@@ -71,6 +71,8 @@ pub struct HostConfig {
     pub cache: Option<PathBuf>,
     /// What each plugin may use up.
     pub limits: Limits,
+    /// Where questions and answers are kept, so that another plugin can be asked the same. `None` keeps none.
+    pub records: Option<RecordsConfig>,
 }
 
 /// Why plugins cannot be run at all.
@@ -81,6 +83,9 @@ pub enum EngineError {
         "the plugin cache `{path}` cannot be used: {reason}\nhint: it must be an absolute path to a folder that belongs to this user alone"
     )]
     Cache { path: PathBuf, reason: String },
+    /// Decisions cannot be recorded.
+    #[error("decisions cannot be recorded: {0}")]
+    Records(String),
     /// The engine refuses to start on this machine.
     #[error("WebAssembly cannot be run on this machine: {0}")]
     Unsupported(String),
@@ -139,7 +144,7 @@ fn engine_config(cache: Option<Cache>, pooled: bool) -> Config {
 }
 
 /// Opens the cache in a folder that only this user can enter: whoever can write to it can run code here.
-fn open_cache(path: &Path) -> Result<Cache, EngineError> {
+pub(crate) fn open_cache(path: &Path) -> Result<Cache, EngineError> {
     let refuse = |reason: String| EngineError::Cache { path: path.to_owned(), reason };
     DirBuilder::new()
         .recursive(true)

@@ -7,18 +7,20 @@ use flocker_model::Timestamp;
 use flocker_planner::PolicyFailure;
 use wasmtime::{
     Store, Trap, WasmBacktrace,
-    component::{Component, InstancePre, Linker},
+    component::{Component, Instance, InstancePre, Linker, Resource},
 };
 
 use crate::{
     bindings::{
-        exports::flocker::plugin::{lifecycle, placement},
+        exports::flocker::plugin::{backup_schedule, failover, lifecycle, placement, rebalance},
         flocker::plugin::types,
     },
     chatter::{Chatter, tame},
     contract::Hook,
     engine::Limits,
+    hooks::Ask,
     state::State,
+    view::{Seen, Source, Unseen},
     watchdog::{TICK, Watchdog},
 };
 
@@ -35,18 +37,64 @@ pub(crate) struct Moment {
 /// What instances are made from.
 pub(crate) struct Blueprint {
     pre: InstancePre<State>,
-    lifecycle: lifecycle::GuestIndices,
-    placement: Option<placement::GuestIndices>,
+    exports: Indices,
     limits: Limits,
     watchdog: Arc<Watchdog>,
     chatter: Chatter,
     wasi: bool,
 }
 
+/// Where in a component its exports are.
+struct Indices {
+    lifecycle: lifecycle::GuestIndices,
+    placement: Option<placement::GuestIndices>,
+    rebalance: Option<rebalance::GuestIndices>,
+    backups: Option<backup_schedule::GuestIndices>,
+    failover: Option<failover::GuestIndices>,
+}
+
 /// What an instance exports.
 pub(crate) struct Exports {
     pub(crate) lifecycle: lifecycle::Guest,
     pub(crate) placement: Option<placement::Guest>,
+    pub(crate) rebalance: Option<rebalance::Guest>,
+    pub(crate) backups: Option<backup_schedule::Guest>,
+    pub(crate) failover: Option<failover::Guest>,
+}
+
+impl Indices {
+    fn new(pre: &InstancePre<State>, hooks: &[Hook]) -> wasmtime::Result<Self> {
+        let has = |hook: Hook| hooks.contains(&hook);
+        let placement = has(Hook::Placement).then(|| placement::GuestIndices::new(pre));
+        let rebalance = has(Hook::Rebalance).then(|| rebalance::GuestIndices::new(pre));
+        let backups = has(Hook::BackupSchedule).then(|| backup_schedule::GuestIndices::new(pre));
+        let failover = has(Hook::Failover).then(|| failover::GuestIndices::new(pre));
+        Ok(Self {
+            lifecycle: lifecycle::GuestIndices::new(pre)?,
+            placement: placement.transpose()?,
+            rebalance: rebalance.transpose()?,
+            backups: backups.transpose()?,
+            failover: failover.transpose()?,
+        })
+    }
+
+    fn load(&self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<Exports> {
+        Ok(Exports {
+            lifecycle: self.lifecycle.load(&mut *store, instance)?,
+            placement: self
+                .placement
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
+            rebalance: self
+                .rebalance
+                .as_ref()
+                .map(|i| i.load(&mut *store, instance))
+                .transpose()?,
+            backups: self.backups.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
+            failover: self.failover.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
+        })
+    }
 }
 
 /// One instance.
@@ -56,11 +104,11 @@ pub(crate) struct Guest {
     calls: u64,
 }
 
-/// What a call used up and read.
+/// What a call used up and was shown.
 #[derive(Debug, Default)]
 pub(crate) struct Spent {
     pub(crate) fuel: u64,
-    pub(crate) reads: Vec<String>,
+    pub(crate) seen: Arc<Seen>,
 }
 
 impl Blueprint {
@@ -75,13 +123,10 @@ impl Blueprint {
         chatter: Chatter,
     ) -> wasmtime::Result<Self> {
         let pre = linker.instantiate_pre(component)?;
-        let lifecycle = lifecycle::GuestIndices::new(&pre)?;
-        let has_placement = hooks.contains(&Hook::Placement);
-        let placement = has_placement.then(|| placement::GuestIndices::new(&pre)).transpose()?;
+        let exports = Indices::new(&pre, hooks)?;
         Ok(Self {
             pre,
-            lifecycle,
-            placement,
+            exports,
             limits: limits.clone(),
             watchdog: Arc::clone(watchdog),
             chatter,
@@ -100,10 +145,7 @@ impl Blueprint {
         store.limiter(|state| &mut state.meter);
         let made = self.guarded(&mut store, moment, self.limits.wall_start, |store| {
             let instance = self.pre.instantiate(&mut *store)?;
-            let lifecycle = self.lifecycle.load(&mut *store, &instance)?;
-            let placement =
-                self.placement.as_ref().map(|p| p.load(&mut *store, &instance)).transpose()?;
-            Ok(Exports { lifecycle, placement })
+            self.exports.load(store, &instance)
         });
         made.map(|exports| Guest { store, exports, calls: 0 })
     }
@@ -124,6 +166,25 @@ impl Blueprint {
         guest.ok_or_else(|| PolicyFailure {
             class: "trap".into(),
             message: "it is gone after configuring".into(),
+        })
+    }
+
+    /// Puts a question to an instance and gives it back, unless it trapped or is due to be replaced.
+    pub(crate) fn ask<Q: Ask>(
+        &self,
+        guest: Guest,
+        context: &types::Context,
+        source: &Source,
+        question: &Q,
+    ) -> (Option<Guest>, Spent, Result<Q::Verdict, PolicyFailure>) {
+        let moment = Moment { now: Timestamp(context.now_ms), seed: context.seed };
+        self.call(guest, moment, |store, exports| {
+            store.data_mut().seen.generation = context.generation;
+            let lent = store.data_mut().lend(source)?;
+            let rep = lent.rep();
+            let verdict = question.put(store, exports, context, lent)?;
+            store.data_mut().take_back(Resource::new_own(rep))?;
+            Ok(verdict)
         })
     }
 
@@ -148,8 +209,10 @@ impl Blueprint {
         let result = self.guarded(&mut guest.store, moment, wall, |store| enter(store, exports));
         guest.calls += 1;
         let fuel = self.limits.fuel.saturating_sub(guest.store.get_fuel().unwrap_or(0));
-        let reads = std::mem::take(&mut guest.store.data_mut().reads).into_iter().collect();
-        let spent = Spent { fuel, reads };
+        let state = guest.store.data_mut();
+        let seen = Arc::new(std::mem::take(&mut state.seen));
+        state.before = Arc::clone(&seen);
+        let spent = Spent { fuel, seen };
         match result {
             Ok(Ok(answer)) => {
                 let again = guest.calls < self.limits.calls_per_instance;
@@ -179,6 +242,7 @@ impl Blueprint {
         let state = store.data_mut();
         state.now = moment.now;
         state.meter.refused = None;
+        state.noted = 0;
         if self.wasi {
             state.wasi = crate::wasi::context(moment.now, moment.seed, &self.chatter);
         }
@@ -196,6 +260,9 @@ impl Blueprint {
         let failure = |class: &str, message: String| PolicyFailure { class: class.into(), message };
         if let Some(refused) = &state.meter.refused {
             return failure("memory", refused.clone());
+        }
+        if let Some(unseen) = error.downcast_ref::<Unseen>() {
+            return failure(Unseen::CLASS, unseen.to_string());
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => failure(
@@ -227,7 +294,7 @@ impl Guest {
 }
 
 /// The innermost functions that have names, for the author.
-fn inside(error: &wasmtime::Error) -> String {
+pub(crate) fn inside(error: &wasmtime::Error) -> String {
     let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
     let names: Vec<_> =
         trace.frames().iter().filter_map(|f| f.func_name()).take(3).map(|n| tame(n, 80)).collect();

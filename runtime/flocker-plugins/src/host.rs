@@ -2,23 +2,56 @@
 
 use std::{
     fmt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use flocker_planner::{ClusterView, PlacementQuestion, Policies, PolicyAnswer, PolicyFailure};
+use flocker_model::{OperationId, Timestamp};
+use flocker_planner::{
+    Answer, BuiltIn, ClusterView, Droppable, Incident, PlacementQuestion, Policies, PolicyAnswer,
+    PolicyFailure, ProposedMove, PruneQuestion, RebalanceQuestion, Schedule, ScheduleQuestion,
+    Verdict, backups, failover, rebalance,
+};
 use wasmtime::{Engine, component::Linker};
 
 use crate::{
+    bindings::flocker::plugin::types,
     chatter::{Chatter, tame},
-    contract::Hook,
+    dictionary::Dictionary,
     engine::{self, EngineError, HostConfig, Limits},
     guest::{Blueprint, Guest, Moment},
-    load::{self, LoadError, Refusal},
-    plugin::{Loaded, Plugin, PluginInfo, Warm},
+    hooks::{self, Ask},
+    inspect::{self, Inspection},
+    load::{self, Checked, LoadError, Refusal},
+    plugin::{Asking, Loaded, Mode, Plugin, PluginInfo, Warm},
+    record::{RecordError, Recorder},
+    settings,
     state::{self, State},
+    view::{Frozen, Source},
     watchdog::Watchdog,
 };
+
+/// A plugin as the operator configured it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configured {
+    /// The file.
+    pub path: PathBuf,
+    /// A JSON document; nothing or `{}` where there are no settings.
+    pub settings: String,
+    /// How much it counts beside others of its kind.
+    pub weight: u32,
+    /// Whether its answers count.
+    pub mode: Mode,
+}
+
+impl Configured {
+    /// A plugin without settings that counts as one.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        let settings = String::new();
+        Self { path: path.to_owned(), settings, weight: 1, mode: Mode::Active }
+    }
+}
 
 /// Loads plugins and asks them. Every call is synchronous and returns in bounded time; give it a thread of its own.
 pub struct PluginHost {
@@ -26,53 +59,154 @@ pub struct PluginHost {
     linker: Linker<State>,
     watchdog: Arc<Watchdog>,
     limits: Limits,
-    plugins: RwLock<Vec<Arc<Plugin>>>,
+    recorder: Option<Recorder>,
+    plugins: RwLock<Vec<Slot>>,
+    dictionary: Arc<Dictionary>,
+    /// The view that was asked about last: mostly the next question is about the same.
+    frozen: Mutex<Option<Arc<Frozen>>>,
+}
+
+/// A place in the order of plugins: what is there now, and what was there before.
+#[derive(Clone)]
+struct Slot {
+    current: Arc<Plugin>,
+    previous: Option<Arc<Plugin>>,
+}
+
+impl Slot {
+    /// Who is asked: after an upgrade that keeps failing, the version before it.
+    fn asked(&self, now: Timestamp) -> &Arc<Plugin> {
+        match &self.previous {
+            Some(previous) if self.current.is_quarantined(now) => previous,
+            Some(_) | None => &self.current,
+        }
+    }
 }
 
 impl fmt::Debug for PluginHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.plugins().iter().map(|p| p.loaded.name.clone()).collect();
+        let names: Vec<_> =
+            self.plugins().iter().map(|slot| slot.current.loaded.name.clone()).collect();
         f.debug_struct("PluginHost").field("plugins", &names).finish_non_exhaustive()
     }
 }
 
+/// What became of an upgrade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reloaded {
+    /// The file is what is loaded already.
+    Unchanged,
+    /// It took the place of this build.
+    Replaced {
+        /// The digest of the build before.
+        former: String,
+    },
+}
+
 impl PluginHost {
-    /// Starts the engine.
+    /// Starts the engine, and the recorder if decisions are to be kept.
     ///
     /// # Errors
-    /// [`EngineError`] when the cache folder cannot be used or this machine cannot run WebAssembly.
+    /// [`EngineError`] when a folder cannot be used or this machine cannot run WebAssembly.
     pub fn new(config: HostConfig) -> Result<Self, EngineError> {
         let (engine, watchdog) = engine::start(&config)?;
         let linker =
             state::linker(&engine).map_err(|e| EngineError::Unsupported(format!("{e:#}")))?;
+        let recorder = config.records.as_ref().map(Recorder::start).transpose();
         Ok(Self {
             engine,
             linker,
             watchdog: Arc::new(watchdog),
             limits: config.limits,
-            plugins: RwLock::new(Vec::new()),
+            recorder: recorder.map_err(|e: RecordError| EngineError::Records(e.to_string()))?,
+            plugins: RwLock::default(),
+            dictionary: Arc::default(),
+            frozen: Mutex::default(),
         })
     }
 
-    /// Loads, checks, starts and configures a plugin; from then on it is asked. `settings` is a JSON document, or empty.
+    /// Loads, checks, starts and configures a plugin; from then on it is asked.
     ///
     /// # Errors
     /// [`LoadError`] says what the file is instead of a plugin, or what the plugin did. Nothing of it stays behind.
-    pub fn load(&self, path: &Path, settings: &str, weight: u32) -> Result<Loaded, LoadError> {
-        let plugin = self.try_load(path, settings, weight);
-        let plugin = plugin.map_err(|reason| LoadError { path: path.to_owned(), reason })?;
+    pub fn load(&self, configured: &Configured) -> Result<Loaded, LoadError> {
+        let plugin = self.prepare(configured)?;
         let loaded = plugin.loaded.clone();
-        tracing::info!(plugin = %loaded.name, version = %loaded.version, digest = %loaded.digest, "plugin loaded");
-        self.plugins.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(plugin));
+        tracing::info!(plugin = %loaded.name, version = %loaded.version, digest = %loaded.digest, mode = plugin.mode.as_str(), "plugin loaded");
+        let slot = Slot { current: Arc::new(plugin), previous: None };
+        self.plugins.write().unwrap_or_else(PoisonError::into_inner).push(slot);
         Ok(loaded)
     }
 
-    fn try_load(&self, path: &Path, settings: &str, weight: u32) -> Result<Plugin, Refusal> {
+    /// Loads a plugin's file again, checks the new build as any other, and lets it take the old one's place between two
+    /// questions. The old build stays at hand, for when the new one keeps failing.
+    ///
+    /// # Errors
+    /// [`LoadError`]; the old build then goes on as before.
+    pub fn reload(&self, configured: &Configured) -> Result<Reloaded, LoadError> {
+        let path = &configured.path;
+        let plugin = Arc::new(self.prepare(configured)?);
+        let mut plugins = self.plugins.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(slot) = plugins.iter_mut().find(|slot| slot.current.path == *path) else {
+            let reason = Refusal::NotLoaded;
+            return Err(LoadError { path: path.clone(), reason });
+        };
+        let old = &slot.current;
+        let same = (&old.loaded.digest, &old.settings, old.weight, old.mode)
+            == (&plugin.loaded.digest, &plugin.settings, plugin.weight, plugin.mode);
+        if same {
+            return Ok(Reloaded::Unchanged);
+        }
+        let former = std::mem::replace(&mut slot.current, plugin);
+        let (from, to) = (former.loaded.digest.clone(), &slot.current.loaded.digest);
+        tracing::info!(plugin = %slot.current.loaded.name, %from, %to, "plugin replaced");
+        slot.previous = Some(former);
+        Ok(Reloaded::Replaced { former: from })
+    }
+
+    /// A plugin that is ready to be asked, and in nobody's way yet.
+    pub(crate) fn prepare(&self, configured: &Configured) -> Result<Plugin, LoadError> {
+        self.try_prepare(configured)
+            .map_err(|reason| LoadError { path: configured.path.clone(), reason })
+    }
+
+    fn try_prepare(&self, configured: &Configured) -> Result<Plugin, Refusal> {
+        let Configured { path, settings, weight, mode } = configured;
         let settings = if settings.trim().is_empty() { "{}" } else { settings };
-        serde_json::from_str::<serde::de::IgnoredAny>(settings)
-            .map_err(|e| Refusal::Settings(e.to_string()))?;
+        let document = settings::parse(settings)?;
         let checked = load::check(&self.engine, path, self.limits.file_bytes)?;
         let stem = path.file_stem().map(|s| tame(&s.to_string_lossy(), 64)).unwrap_or_default();
+        let blueprint = self.blueprint(&checked, &stem)?;
+        let described = describe(&blueprint)?;
+        settings::check(&described.settings_schema, &document)?;
+        let name = if described.name.is_empty() { stem } else { described.name };
+        let blueprint = blueprint.with_chatter(Chatter::new(&name, self.limits.log_lines));
+        let guest =
+            failed("was configured", blueprint.start_configured(Moment::default(), settings))?;
+        let Described { version, settings_schema, .. } = described;
+        let Checked { digest, hooks, .. } = checked;
+        Ok(Plugin {
+            loaded: Loaded { name, version, digest, hooks, settings_schema },
+            path: path.clone(),
+            weight: *weight,
+            mode: *mode,
+            settings: settings.to_owned(),
+            blueprint,
+            warm: Mutex::new(Warm::new(guest)),
+        })
+    }
+
+    /// Looks at a file without running anything of it. What cannot be loaded is described as far as it can be read.
+    #[must_use]
+    pub fn inspect(&self, path: &Path) -> Inspection {
+        inspect::inspect(path, self.limits.file_bytes, |bytes| {
+            let checked = load::check_bytes(&self.engine, bytes)?;
+            self.blueprint(&checked, "").map(|_| ())
+        })
+    }
+
+    /// What instances of a component are made from, if its types are those of this host.
+    fn blueprint(&self, checked: &Checked, name: &str) -> Result<Blueprint, Refusal> {
         let blueprint = Blueprint::new(
             &self.linker,
             &checked.component,
@@ -80,57 +214,193 @@ impl PluginHost {
             checked.wasi,
             &self.limits,
             &self.watchdog,
-            Chatter::new(&stem, self.limits.log_lines),
+            Chatter::new(name, self.limits.log_lines),
         );
-        let blueprint = blueprint.map_err(|e| Refusal::Types(tame(&format!("{e:#}"), 400)))?;
-        let (name, version) = describe(&blueprint)?;
-        let name = if name.is_empty() { stem } else { name };
-        let blueprint = blueprint.with_chatter(Chatter::new(&name, self.limits.log_lines));
-        let guest =
-            failed("was configured", blueprint.start_configured(Moment::default(), settings))?;
-        Ok(Plugin {
-            loaded: Loaded { name, version, digest: checked.digest, hooks: checked.hooks },
-            path: path.to_owned(),
-            weight,
-            settings: settings.to_owned(),
-            blueprint,
-            warm: Mutex::new(Warm::new(guest)),
-        })
+        blueprint.map_err(|e| Refusal::Types(tame(&format!("{e:#}"), 400)))
     }
 
     /// Every plugin and how it stands.
     #[must_use]
     pub fn list(&self) -> Vec<PluginInfo> {
-        self.plugins().iter().map(|p| p.info()).collect()
+        self.plugins().iter().map(|slot| slot.current.info()).collect()
     }
 
-    fn plugins(&self) -> Vec<Arc<Plugin>> {
+    /// Waits until every decision so far is on the disk. Nothing happens where none are recorded.
+    pub fn flush_records(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.flush();
+        }
+    }
+
+    fn plugins(&self) -> Vec<Slot> {
         self.plugins.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn frozen(&self, view: &Arc<ClusterView>) -> Arc<Frozen> {
+        let mut last = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(frozen) if Arc::ptr_eq(&frozen.cluster, view) => Arc::clone(frozen),
+            Some(_) | None => {
+                let frozen = Arc::new(Frozen::new(view, &self.dictionary));
+                *last = Some(Arc::clone(&frozen));
+                frozen
+            }
+        }
+    }
+
+    /// Asks everybody who has an opinion on such questions. `read` checks a verdict and says it in the planner's words;
+    /// `decide` is what the planner would make of answers, and serves to see whether a plugin in shadow disagrees.
+    fn ask<Q: Ask, A: Clone, D: PartialEq>(
+        &self,
+        view: &Arc<ClusterView>,
+        (decision, seed): (&OperationId, u64),
+        question: &Q,
+        read: &dyn Fn(Q::Verdict) -> Result<A, PolicyFailure>,
+        decide: &dyn Fn(Vec<PolicyAnswer<A>>) -> D,
+    ) -> Vec<PolicyAnswer<A>> {
+        let slots = self.plugins();
+        let concerned = |slot: &&Slot| {
+            slot.current.mode != Mode::Off && slot.current.loaded.hooks.contains(&Q::HOOK)
+        };
+        let asked: Vec<_> =
+            slots.iter().filter(concerned).map(|slot| slot.asked(view.now)).collect();
+        if asked.is_empty() {
+            return Vec::new();
+        }
+        let context = types::Context {
+            decision_id: decision.to_string(),
+            now_ms: view.now.0,
+            seed,
+            generation: view.generation.0,
+            shadow: false,
+            attrs: Vec::new(),
+        };
+        let source = Source::Live(self.frozen(view));
+        let asking = Asking { context, source: &source, recorder: self.recorder.as_ref() };
+        let answers: Vec<_> = asked.iter().map(|p| p.ask(&asking, question, read)).collect();
+        compare(&asked, &answers, decide);
+        answers
+    }
+}
+
+/// Counts the plugins in shadow whose answer alone would have led to something else than the answers that count.
+fn compare<A: Clone, D: PartialEq>(
+    asked: &[&Arc<Plugin>],
+    answers: &[PolicyAnswer<A>],
+    decide: &dyn Fn(Vec<PolicyAnswer<A>>) -> D,
+) {
+    if answers.iter().all(|a| !a.shadow) {
+        return;
+    }
+    let decided = decide(answers.iter().filter(|a| !a.shadow).cloned().collect());
+    for (plugin, answer) in asked.iter().zip(answers) {
+        let counts = PolicyAnswer { shadow: false, ..answer.clone() };
+        if answer.shadow && answer.answer.is_ok() && decide(vec![counts]) != decided {
+            plugin.disagrees();
+        }
     }
 }
 
 impl Policies for PluginHost {
-    fn place(&self, view: &ClusterView, question: &PlacementQuestion) -> Vec<PolicyAnswer> {
-        let plugins = self.plugins();
-        let asked: Vec<_> =
-            plugins.iter().filter(|p| p.loaded.hooks.contains(&Hook::Placement)).collect();
-        if asked.is_empty() {
-            return Vec::new();
-        }
-        // An instance outlives the call, so it cannot borrow; one copy serves all plugins.
-        let view = Arc::new(view.clone());
-        asked.into_iter().map(|plugin| plugin.place(&view, question)).collect()
+    fn place(
+        &self,
+        view: &Arc<ClusterView>,
+        question: &PlacementQuestion,
+    ) -> Vec<PolicyAnswer<Answer>> {
+        let read = |verdict| {
+            let answer = hooks::placement::answer(verdict);
+            flocker_planner::check(question, &answer).map(|()| answer)
+        };
+        let decide = |answers| flocker_planner::decide(view, question, answers, &BuiltIn).chosen;
+        let about = (&question.decision, question.seed);
+        self.ask(view, about, &hooks::Evaluate::from(question), &read, &decide)
+    }
+
+    fn rebalance(
+        &self,
+        view: &Arc<ClusterView>,
+        question: &RebalanceQuestion,
+    ) -> Vec<PolicyAnswer<Vec<ProposedMove>>> {
+        let read = |verdict| {
+            let moves = hooks::rebalance::answer(verdict);
+            rebalance::check(view, question, &moves).map(|()| moves)
+        };
+        let decide = |answers| {
+            let moves = rebalance::decide(view, question, answers).moves;
+            moves.into_iter().map(|(_, m)| (m.app, m.target)).collect::<Vec<_>>()
+        };
+        let about = (&question.decision, question.seed);
+        self.ask(view, about, &hooks::Plan::from(question), &read, &decide)
+    }
+
+    fn fail_over(
+        &self,
+        view: &Arc<ClusterView>,
+        question: &Incident,
+    ) -> Vec<PolicyAnswer<Vec<Verdict>>> {
+        let read = |verdict| {
+            let verdicts = hooks::failover::answer(verdict)?;
+            failover::check(view, question, &verdicts).map(|()| verdicts)
+        };
+        let decide = |answers| {
+            let rulings = failover::decide(view, question, answers).rulings;
+            rulings.into_iter().map(|r| r.course).collect::<Vec<_>>()
+        };
+        let about = (&question.decision, question.seed);
+        self.ask(view, about, &hooks::Decide::from(question), &read, &decide)
+    }
+
+    fn schedule(
+        &self,
+        view: &Arc<ClusterView>,
+        question: &ScheduleQuestion,
+    ) -> Vec<PolicyAnswer<Schedule>> {
+        let read = |verdict| {
+            let schedule = hooks::backups::schedule(verdict);
+            backups::check_schedule(question, &schedule).map(|()| schedule)
+        };
+        let decide = |answers| backups::decide_schedule(view, question, answers).due;
+        let about = (&question.decision, question.seed);
+        self.ask(view, about, &hooks::Next::from(question), &read, &decide)
+    }
+
+    fn prune(
+        &self,
+        view: &Arc<ClusterView>,
+        question: &PruneQuestion,
+    ) -> Vec<PolicyAnswer<Vec<Droppable>>> {
+        let read = |verdict| {
+            let droppable = hooks::backups::droppable(verdict);
+            backups::check_prune(question, &droppable).map(|()| droppable)
+        };
+        let decide = |answers| {
+            let may_go = backups::decide_prune(question, answers).droppable;
+            may_go.into_keys().collect::<Vec<_>>()
+        };
+        let about = (&question.decision, question.seed);
+        self.ask(view, about, &hooks::Prune::from(question), &read, &decide)
     }
 }
 
+/// What a plugin says of itself.
+struct Described {
+    name: String,
+    version: String,
+    settings_schema: String,
+}
+
 /// Asks a plugin who it is.
-fn describe(blueprint: &Blueprint) -> Result<(String, String), Refusal> {
+fn describe(blueprint: &Blueprint) -> Result<Described, Refusal> {
     let guest: Guest = failed("was started", blueprint.start(Moment::default()))?;
     let (_, _, info) = blueprint.call(guest, Moment::default(), |store, exports| {
         exports.lifecycle.call_describe(store).map(Ok)
     });
     let info = failed("was asked for its name", info)?;
-    Ok((tame(info.name.trim(), 64), tame(info.version.trim(), 32)))
+    Ok(Described {
+        name: tame(info.name.trim(), 64),
+        version: tame(info.version.trim(), 32),
+        settings_schema: info.settings_schema,
+    })
 }
 
 fn failed<T>(doing: &'static str, result: Result<T, PolicyFailure>) -> Result<T, Refusal> {

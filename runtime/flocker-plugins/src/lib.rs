@@ -2,30 +2,45 @@
 //!
 //! A plugin's answer is advice, and its misbehaviour is an answer too: whatever a component does, [`PluginHost`] returns
 //! in bounded time with either an answer or a [`flocker_planner::PolicyFailure`], and never panics. Nothing here decides anything,
-//! and nothing here is async: callers give it a thread of their own (`spawn_blocking`).
+//! and nothing about policies is async: callers give them a thread of their own (`spawn_blocking`).
 //!
 //! ```text
 //! file -> load (what is it?) -> contract (what does it ask for?) -> guest (instance, guarded calls) -> plugin (warm
 //!         instance, breaker, statistics) -> host (all plugins, in order)
 //! ```
+//!
+//! Storage backends are another kind of plugin, with an engine of their own, asynchronous: [`PluginBackend`].
 
+mod backend;
 mod bindings;
 mod breaker;
 mod chatter;
 mod columns;
 mod contract;
+mod dictionary;
 mod engine;
+mod grants;
 mod guest;
+mod hooks;
 mod host;
+mod inspect;
 mod load;
-mod placement;
 mod plugin;
+mod record;
+mod replay;
+mod settings;
 mod state;
+mod view;
 mod wasi;
 mod watchdog;
 
+pub use backend::{BackendConfig, BackendInfo, BackendLimits, OpenBackendError, PluginBackend};
 pub use contract::Hook;
 pub use engine::{EngineError, HostConfig, Limits};
-pub use host::PluginHost;
+pub use grants::{Grant, GrantError, Grants};
+pub use host::{Configured, PluginHost, Reloaded};
+pub use inspect::{Import, Inspection, Kind, Origin};
 pub use load::{LoadError, Misfit, Refusal};
-pub use plugin::{Health, Loaded, PluginInfo};
+pub use plugin::{Health, Loaded, Mode, PluginInfo};
+pub use record::RecordsConfig;
+pub use replay::{Difference, ReplayError, ReplayReport};

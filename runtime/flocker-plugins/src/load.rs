@@ -67,9 +67,17 @@ pub enum Refusal {
         "it was built for another form of this interface: {0}\nhint: build it again with the present SDK"
     )]
     Types(String),
-    /// The settings are no JSON.
-    #[error("its settings are not JSON: {0}")]
+    /// The settings are no JSON, or not what the plugin's schema asks for.
+    #[error(
+        "its settings do not fit: {0}\nhint: `flocker plugin inspect` shows the settings that it has"
+    )]
     Settings(String),
+    /// The plugin's schema cannot be used.
+    #[error("the schema of its settings cannot be used: {0}\nhint: tell its author")]
+    Schema(String),
+    /// There is nothing to replace.
+    #[error("no plugin was loaded from this file, so there is none to replace")]
+    NotLoaded,
     /// It failed before it was asked anything.
     #[error("it failed while it {doing} ({}): {}", failure.class, failure.message)]
     Failed { doing: &'static str, failure: PolicyFailure },
@@ -85,18 +93,23 @@ pub(crate) struct Checked {
 
 /// Reads, compiles and checks a component. Runs nothing of it.
 pub(crate) fn check(engine: &Engine, path: &Path, bytes_max: u64) -> Result<Checked, Refusal> {
-    let bytes = read(path, bytes_max)?;
-    recognise(&bytes)?;
+    check_bytes(engine, &read(path, bytes_max)?)
+}
+
+/// Compiles and checks a component. Runs nothing of it.
+pub(crate) fn check_bytes(engine: &Engine, bytes: &[u8]) -> Result<Checked, Refusal> {
+    recognise(bytes)?;
     let malformed = |e: wasmtime::Error| Refusal::Malformed(tame(&format!("{e:#}"), 400));
-    let component = Component::from_binary(engine, &bytes).map_err(malformed)?;
+    let component = Component::from_binary(engine, bytes).map_err(malformed)?;
     let kind = component.component_type();
     contract::check_imports(kind.imports(engine).map(|(name, _)| name))?;
     let hooks = contract::check_exports(kind.exports(engine).map(|(name, _)| name))?;
     let wasi = contract::asks_for_wasi(kind.imports(engine).map(|(name, _)| name));
-    Ok(Checked { component, digest: digest(&bytes), hooks, wasi })
+    Ok(Checked { component, digest: digest(bytes), hooks, wasi })
 }
 
-fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Refusal> {
+/// Reads a file, unless it is larger than that.
+pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Refusal> {
     let unreadable = |e: std::io::Error| {
         if e.kind() == ErrorKind::NotFound {
             Refusal::Missing
@@ -119,7 +132,7 @@ fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Refusal> {
 }
 
 /// Tells a component from what people mistake for one.
-fn recognise(bytes: &[u8]) -> Result<(), Refusal> {
+pub(crate) fn recognise(bytes: &[u8]) -> Result<(), Refusal> {
     match bytes {
         // After the magic: version 13, layer 1 (component); version 1, layer 0 (module).
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
@@ -130,7 +143,7 @@ fn recognise(bytes: &[u8]) -> Result<(), Refusal> {
 }
 
 /// As OCI registries write it.
-fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     let mut text = String::from("sha256:");
     for byte in Sha256::digest(bytes) {
         // Writing to a string does not fail.

@@ -3,20 +3,21 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use flocker_model::Timestamp;
-use flocker_planner::{
-    Answer, ClusterView, Evidence, PlacementQuestion, PolicyAnswer, PolicyFailure, check,
-};
+use flocker_planner::{Evidence, PolicyAnswer, PolicyFailure};
 
 use crate::{
+    bindings::flocker::plugin::types,
     breaker::{Admission, Breaker},
     contract::Hook,
     guest::{Blueprint, Guest, Moment, Spent},
-    placement,
+    hooks::Ask,
+    record::{Asked, Recorder},
+    view::Source,
 };
 
 /// What was loaded.
@@ -30,6 +31,8 @@ pub struct Loaded {
     pub digest: String,
     /// The hooks that it exports. See [`Hook::is_used`].
     pub hooks: Vec<Hook>,
+    /// A JSON schema of its settings, as it gave it; empty where it gave none.
+    pub settings_schema: String,
 }
 
 /// How a plugin stands.
@@ -43,6 +46,41 @@ pub enum Health {
     Quarantined { until: Timestamp },
 }
 
+/// How much a plugin has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// It is asked, and its answers count.
+    #[default]
+    Active,
+    /// It is asked, its answers are compared with those that count, and nobody acts on them.
+    Shadow,
+    /// It is loaded and not asked.
+    Off,
+}
+
+impl Mode {
+    /// As operators write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Shadow => "shadow",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl std::str::FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Active, Self::Shadow, Self::Off]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is none of active, shadow, off"))
+    }
+}
+
 /// A plugin, for `flocker plugin ls`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginInfo {
@@ -50,14 +88,18 @@ pub struct PluginInfo {
     pub loaded: Loaded,
     /// Where it was loaded from.
     pub path: PathBuf,
-    /// How much its scores count.
+    /// How much it counts.
     pub weight: u32,
+    /// Whether its answers count.
+    pub mode: Mode,
     /// How it stands.
     pub health: Health,
     /// How often it was asked.
     pub calls: u64,
     /// How often it failed.
     pub failures: u64,
+    /// How often its answer in shadow would have led to something else.
+    pub disagreements: u64,
     /// Fuel of the last call and of the most expensive one.
     pub fuel_last: u64,
     /// Fuel of the most expensive call.
@@ -74,9 +116,17 @@ pub(crate) struct Plugin {
     pub(crate) loaded: Loaded,
     pub(crate) path: PathBuf,
     pub(crate) weight: u32,
+    pub(crate) mode: Mode,
     pub(crate) settings: String,
     pub(crate) blueprint: Blueprint,
     pub(crate) warm: Mutex<Warm>,
+}
+
+/// What is the same for all plugins that are asked the same.
+pub(crate) struct Asking<'a> {
+    pub(crate) context: types::Context,
+    pub(crate) source: &'a Source,
+    pub(crate) recorder: Option<&'a Recorder>,
 }
 
 /// What changes with each call.
@@ -85,6 +135,7 @@ pub(crate) struct Warm {
     breaker: Breaker,
     calls: u64,
     failures: u64,
+    disagreements: u64,
     fuel_last: u64,
     fuel_max: u64,
     took_max: Duration,
@@ -100,6 +151,7 @@ impl Warm {
             breaker: Breaker::new(),
             calls: 0,
             failures: 0,
+            disagreements: 0,
             fuel_last: 0,
             fuel_max: 0,
             took_max: Duration::ZERO,
@@ -114,16 +166,16 @@ impl Warm {
         now: Timestamp,
         spent: &Spent,
         took: Duration,
-        result: &Result<Answer, PolicyFailure>,
+        failure: Option<&PolicyFailure>,
     ) {
         self.calls += 1;
         self.fuel_last = spent.fuel;
         self.fuel_max = self.fuel_max.max(spent.fuel);
         self.took_max = self.took_max.max(took);
-        self.failing = result.is_err();
-        match result {
-            Ok(_) => self.breaker.answered(),
-            Err(failure) => {
+        self.failing = failure.is_some();
+        match failure {
+            None => self.breaker.answered(),
+            Some(failure) => {
                 self.breaker.failed(now);
                 self.failures += 1;
                 self.last_failure = Some((now, failure.clone()));
@@ -138,17 +190,22 @@ impl Plugin {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it makes of a question. Counts its failures, and leaves it alone when there are too many.
-    pub(crate) fn place(
+    /// What it makes of a question; `read` checks a verdict and says it in the planner's words. Counts its failures, and
+    /// leaves it alone when there are too many.
+    pub(crate) fn ask<Q: Ask, A>(
         &self,
-        view: &Arc<ClusterView>,
-        question: &PlacementQuestion,
-    ) -> PolicyAnswer {
+        asking: &Asking<'_>,
+        question: &Q,
+        read: &dyn Fn(Q::Verdict) -> Result<A, PolicyFailure>,
+    ) -> PolicyAnswer<A> {
         let mut warm = self.lock();
-        let (evidence, answer) = match warm.breaker.admit(view.now) {
-            Admission::Ask => self.ask(&mut warm, view, question, false),
+        let now = Timestamp(asking.context.now_ms);
+        let (evidence, answer) = match warm.breaker.admit(now) {
+            Admission::Ask => {
+                self.put(&mut warm, asking, question, self.mode == Mode::Shadow, read)
+            }
             Admission::Probe => {
-                let (evidence, answer) = self.ask(&mut warm, view, question, true);
+                let (evidence, answer) = self.put(&mut warm, asking, question, true, read);
                 let probed = |_| {
                     Err(quarantined(
                         "it answers again; its answers count from the next decision on",
@@ -157,7 +214,7 @@ impl Plugin {
                 (evidence, answer.and_then(probed))
             }
             Admission::Refuse { until } => {
-                let seconds = until.since(view.now).as_secs();
+                let seconds = until.since(now).as_secs();
                 let message = format!("it failed too often and is tried again in {seconds} s");
                 (Evidence::default(), Err(quarantined(&message)))
             }
@@ -166,43 +223,64 @@ impl Plugin {
             policy: format!("{} {}", self.loaded.name, self.loaded.version),
             digest: self.loaded.digest.clone(),
             weight: self.weight,
+            shadow: self.mode == Mode::Shadow,
             answer,
             evidence,
         }
     }
 
-    fn ask(
+    fn put<Q: Ask, A>(
         &self,
         warm: &mut Warm,
-        view: &Arc<ClusterView>,
-        question: &PlacementQuestion,
+        asking: &Asking<'_>,
+        question: &Q,
         shadow: bool,
-    ) -> (Evidence, Result<Answer, PolicyFailure>) {
+        read: &dyn Fn(Q::Verdict) -> Result<A, PolicyFailure>,
+    ) -> (Evidence, Result<A, PolicyFailure>) {
         // For the statistics only; no decision depends on it.
         let began = Instant::now();
-        let moment = Moment { now: view.now, seed: question.seed };
+        let context = types::Context { shadow, ..asking.context.clone() };
+        let now = Timestamp(context.now_ms);
         let guest = match warm.guest.take() {
             Some(guest) => Ok(guest),
-            None => self.blueprint.start_configured(moment, &self.settings),
+            None => {
+                let moment = Moment { now, seed: context.seed };
+                self.blueprint.start_configured(moment, &self.settings)
+            }
         };
-        let (spent, answer) = match guest {
+        let (spent, verdict) = match guest {
             Ok(guest) => {
-                let (guest, spent, answer) =
-                    placement::ask(&self.blueprint, guest, view, question, shadow);
+                let (guest, spent, verdict) =
+                    self.blueprint.ask(guest, &context, asking.source, question);
                 if let Some(guest) = &guest {
                     warm.metrics.clone_from(guest.metrics());
                 }
                 warm.guest = guest;
-                (spent, answer.and_then(|a| check(question, &a).map(|()| a)))
+                (spent, verdict)
             }
             Err(failure) => (Spent::default(), Err(failure)),
         };
-        warm.account(view.now, &spent, began.elapsed(), &answer);
+        let took = began.elapsed();
+        if let Some(recorder) = asking.recorder {
+            recorder.keep(Asked::new(self, &context, question, &spent, &verdict, took));
+        }
+        let answer = verdict.and_then(read);
+        warm.account(now, &spent, took, answer.as_ref().err());
         if let Err(failure) = &answer {
             let name = &self.loaded.name;
-            tracing::warn!(plugin = %name, class = %failure.class, app = %question.name, "plugin failed: {}", failure.message);
+            tracing::warn!(plugin = %name, class = %failure.class, question = Q::KIND, decision = %context.decision_id, "plugin failed: {}", failure.message);
         }
-        (Evidence { columns: spent.reads, fuel: spent.fuel }, answer)
+        (Evidence { columns: spent.seen.names(), fuel: spent.fuel }, answer)
+    }
+
+    /// Its answer in shadow would have led to something else.
+    pub(crate) fn disagrees(&self) {
+        self.lock().disagreements += 1;
+    }
+
+    /// Whether it is left alone at this time.
+    pub(crate) fn is_quarantined(&self, now: Timestamp) -> bool {
+        matches!(self.lock().breaker.admit(now), Admission::Refuse { .. })
     }
 
     pub(crate) fn info(&self) -> PluginInfo {
@@ -216,9 +294,11 @@ impl Plugin {
             loaded: self.loaded.clone(),
             path: self.path.clone(),
             weight: self.weight,
+            mode: self.mode,
             health,
             calls: warm.calls,
             failures: warm.failures,
+            disagreements: warm.disagreements,
             fuel_last: warm.fuel_last,
             fuel_max: warm.fuel_max,
             took_max: warm.took_max,

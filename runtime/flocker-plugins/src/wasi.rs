@@ -7,7 +7,7 @@ use flocker_model::Timestamp;
 use tracing::Level;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::{
-    HostMonotonicClock, HostWallClock, WasiCtx, WasiView,
+    HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiView,
     cli::{IsTerminal, StdoutStream},
     p2::{
         DynPollable, OutputStream, Pollable, StreamResult, bindings::clocks::monotonic_clock,
@@ -37,19 +37,26 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 /// The context of one call.
 pub(crate) fn context(now: Timestamp, seed: u64, chatter: &Chatter) -> WasiCtx {
     let (secure, insecure) = (Deterministic::new(noise(seed)), Deterministic::new(noise(!seed)));
-    WasiCtx::builder()
+    quiet(chatter)
         .wall_clock(Frozen(now))
         .monotonic_clock(Frozen(now))
         .secure_random(secure)
         .insecure_random(insecure)
         .insecure_random_seed(u128::from(seed))
+        .build()
+}
+
+/// No folder, no environment, no network; what is printed goes to the log.
+pub(crate) fn quiet(chatter: &Chatter) -> WasiCtxBuilder {
+    let mut builder = WasiCtx::builder();
+    builder
         .max_random_size(WRITE_BYTES_MAX as u64)
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
         .stdout(Lines { level: Level::INFO, chatter: chatter.clone() })
-        .stderr(Lines { level: Level::ERROR, chatter: chatter.clone() })
-        .build()
+        .stderr(Lines { level: Level::ERROR, chatter: chatter.clone() });
+    builder
 }
 
 /// Bytes that follow from the seed (SplitMix64).

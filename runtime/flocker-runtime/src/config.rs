@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Parser;
 use flocker_api::SOCKET_DEFAULT;
 use flocker_btrfs::PoolConfig;
 use flocker_docker::Subnet;
 use flocker_model::{ByteSize, NodeName};
+use flocker_plugins::{Configured, Mode};
 use serde::Deserialize;
 
 /// The ports of the cluster: gRPC, the hop between proxies, streams between nodes.
@@ -128,16 +129,8 @@ struct File {
 struct FilePlugin {
     path: PathBuf,
     weight: Option<u32>,
+    mode: Option<String>,
     settings: Option<toml::Table>,
-}
-
-/// A plugin to be loaded.
-#[derive(Debug, Clone)]
-pub(crate) struct Plugin {
-    pub(crate) path: PathBuf,
-    pub(crate) weight: u32,
-    /// A JSON document.
-    pub(crate) settings: String,
 }
 
 /// Where the volumes are kept.
@@ -157,7 +150,7 @@ pub(crate) struct Config {
     pub(crate) state_dir: PathBuf,
     pub(crate) socket: PathBuf,
     pub(crate) join: Option<SocketAddr>,
-    pub(crate) plugins: Vec<Plugin>,
+    pub(crate) plugins: Vec<Configured>,
     pub(crate) pool: Pool,
     pub(crate) pool_size: ByteSize,
     pub(crate) docker: PathBuf,
@@ -350,11 +343,22 @@ fn subnet(text: &str, address: IpAddr) -> anyhow::Result<Subnet> {
     Ok(within(if inside { address } else { first }))
 }
 
-fn plugins(flags: Vec<PathBuf>, file: Vec<FilePlugin>) -> anyhow::Result<Vec<Plugin>> {
-    let from_flag = |path| Plugin { path, weight: 1, settings: "{}".to_owned() };
+fn plugins(flags: Vec<PathBuf>, file: Vec<FilePlugin>) -> anyhow::Result<Vec<Configured>> {
+    let from_flag = |path: PathBuf| Configured::new(&path);
     let from_file = |p: FilePlugin| {
         let settings = serde_json::to_string(&p.settings.unwrap_or_default())?;
-        Ok::<_, anyhow::Error>(Plugin { path: p.path, weight: p.weight.unwrap_or(1), settings })
+        let mode = p.mode.as_deref().map(str::parse::<Mode>).transpose().map_err(|e| {
+            anyhow!(
+                "the `mode` of plugin `{}` is wrong: {e}\nhint: `shadow` asks a plugin and does not obey it",
+                p.path.display()
+            )
+        })?;
+        Ok::<_, anyhow::Error>(Configured {
+            path: p.path,
+            weight: p.weight.unwrap_or(1),
+            settings,
+            mode: mode.unwrap_or_default(),
+        })
     };
     let mut plugins = file.into_iter().map(from_file).collect::<Result<Vec<_>, _>>()?;
     plugins.extend(flags.into_iter().map(from_flag));

@@ -18,7 +18,7 @@ use flocker_engine::{
     leader::{Leader, LeaderParts},
 };
 use flocker_planner::{Policies, plan::Settings};
-use flocker_plugins::{HostConfig, PluginHost};
+use flocker_plugins::PluginHost;
 use flocker_ports::{Store, SystemClock};
 use flocker_proxy::{Limits, Proxy, ProxyConfig};
 use flocker_replication::{Receiving, ReceivingConfig, Sender, SenderConfig};
@@ -35,6 +35,7 @@ use crate::{
     identity,
     machine::ThisMachine,
     peers::Directory,
+    plugins,
     proxy::{ProxyRoutes, publish},
     registration::Registration,
     wire,
@@ -75,7 +76,7 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let place = identity::open(&config.state_dir)?;
     let socket = Socket::open(&config.socket)?;
     let listeners = if on_bridge { None } else { Some(Listeners::bind(&config).await?) };
-    let policies = plugins(&config).await?;
+    let policies = plugins::load(&config).await?;
     let store = store(&config).await?;
     let registration = Registration::new(&config, Cluster::new(store.clone()), &place.identity);
     if let Some(store) = config.join {
@@ -155,6 +156,8 @@ impl Starting {
             let (leading, led) = (leader.clone(), stop.clone());
             tasks.spawn(async move { leading.lead(led).await });
         }
+        let reloading = (policies.clone(), config.plugins.clone(), stop.clone());
+        tasks.spawn(plugins::reload_at_hangup(reloading.0, reloading.1, reloading.2));
         let answering =
             Answering { config: &config, leader, agent: agent.clone(), policies, store };
         answering.serve(socket.listener, listeners.api, &tasks, &stop);
@@ -211,21 +214,6 @@ async fn stop_at_signal(stop: CancellationToken) {
         _ = int.recv() => {}
     }
     stop.cancel();
-}
-
-async fn plugins(config: &Config) -> anyhow::Result<Arc<PluginHost>> {
-    let cache = std::path::absolute(config.state_dir.join("plugin-cache"))?;
-    let host_config = HostConfig { cache: Some(cache), ..HostConfig::default() };
-    let wanted = config.plugins.clone();
-    // Compiling a component takes its time, and a plugin's own start may use its whole budget.
-    tokio::task::spawn_blocking(move || {
-        let host = PluginHost::new(host_config)?;
-        for plugin in wanted {
-            host.load(&plugin.path, &plugin.settings, plugin.weight)?;
-        }
-        Ok(Arc::new(host))
-    })
-    .await?
 }
 
 fn docker(config: &Config) -> DockerEngine {

@@ -6,6 +6,7 @@ mod ground;
 mod identity;
 mod machine;
 mod peers;
+mod plugins;
 mod proxy;
 mod registration;
 mod wire;

@@ -188,6 +188,7 @@ pub(crate) fn plugins() -> Vec<v1::Plugin> {
         trouble: Some("trapped three times in a row".to_owned()),
         n_calls: 12,
         n_failures: 3,
+        n_disagreements: 2,
     };
     let built_in = v1::Plugin {
         name: "built-in".to_owned(),
@@ -195,6 +196,7 @@ pub(crate) fn plugins() -> Vec<v1::Plugin> {
         state: "active".to_owned(),
         trouble: None,
         n_failures: 0,
+        n_disagreements: 0,
         ..plugin.clone()
     };
     vec![plugin, built_in]

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use flocker_model::{AppName, NodeName, OperationId, Purpose};
 
 use super::Excluded;
-use crate::{Candidate, Evidence, PlacementQuestion, PolicyFailure};
+use crate::{Candidate, Consulted, Evidence, Failed, PlacementQuestion, PolicyFailure};
 
 /// Who had the last word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,30 +16,19 @@ pub enum DecidedBy {
     BuiltIn,
     /// The hard rules: they left nothing to ask about.
     Rules,
+    /// A rebalance policy that proposed the move; no placement policy refused it.
+    Rebalance,
     /// An operator, by name of the node; what policies said is advice that was not taken.
     Operator,
 }
 
-/// A policy that was asked.
+/// A policy that was asked, and that nobody listened to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Consulted {
+pub struct Shadow {
     /// Its name and version.
     pub policy: String,
-    /// Which build of it.
-    pub digest: String,
-    /// How much its scores count.
-    pub weight: u32,
-    /// What it read and what that cost.
-    pub evidence: Evidence,
-}
-
-/// A policy whose answer could not be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
-    /// Its name and version.
-    pub policy: String,
-    /// What happened.
-    pub failure: PolicyFailure,
+    /// The node that it would have chosen, if any; or why its answer could not have been used.
+    pub would: Result<Option<NodeName>, PolicyFailure>,
 }
 
 /// Where an app goes, and why.
@@ -63,6 +52,8 @@ pub struct Decision {
     pub consulted: Vec<Consulted>,
     /// Policies whose answers could not be used.
     pub failures: Vec<Failed>,
+    /// What policies in shadow would have done.
+    pub shadows: Vec<Shadow>,
     /// A policy would rather be asked again after this time, if the app can wait.
     pub ask_again: Option<Duration>,
 }
@@ -80,6 +71,7 @@ impl Decision {
             excluded: Vec::new(),
             consulted: Vec::new(),
             failures: Vec::new(),
+            shadows: Vec::new(),
             ask_again: None,
         }
     }
@@ -113,6 +105,9 @@ impl fmt::Display for Decision {
                 "the built-in policy, as no plugin gave an answer that could be used"
             }
             DecidedBy::Rules => "the hard rules, which left no node to ask about",
+            DecidedBy::Rebalance => {
+                "a rebalance policy, whose proposal no placement policy refuses"
+            }
             DecidedBy::Operator => "an operator, who named the node; the policies say",
         };
         writeln!(f, "decided by {by}")?;
@@ -125,6 +120,17 @@ impl fmt::Display for Decision {
         }
         for Failed { policy, failure } in &self.failures {
             writeln!(f, "  policy `{policy}` failed ({}): {}", failure.class, failure.message)?;
+        }
+        for Shadow { policy, would } in &self.shadows {
+            match would {
+                Ok(Some(node)) => {
+                    writeln!(f, "  policy `{policy}` (shadow) would choose `{node}`")?
+                }
+                Ok(None) => writeln!(f, "  policy `{policy}` (shadow) would refuse every node")?,
+                Err(PolicyFailure { class, message }) => {
+                    writeln!(f, "  policy `{policy}` (shadow) failed ({class}): {message}")?;
+                }
+            }
         }
         for consulted in self.consulted.iter().filter(|c| !c.evidence.columns.is_empty()) {
             let Evidence { columns, fuel } = &consulted.evidence;

@@ -1,6 +1,6 @@
 //! What placement promises, for single cases and for all.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use expect_test::{Expect, expect};
 use flocker_model::{
@@ -31,8 +31,14 @@ fn node(name: &str, apps: u32, promised_gib: u64) -> NodeRow {
     }
 }
 
-fn view(nodes: Vec<NodeRow>) -> ClusterView {
-    ClusterView { generation: Revision(7), now: Timestamp(1_000), nodes, ..ClusterView::default() }
+fn view(nodes: Vec<NodeRow>) -> Arc<ClusterView> {
+    let view = ClusterView {
+        generation: Revision(7),
+        now: Timestamp(1_000),
+        nodes,
+        ..ClusterView::default()
+    };
+    Arc::new(view)
 }
 
 fn question(candidates: Vec<u32>) -> PlacementQuestion {
@@ -53,11 +59,16 @@ fn question(candidates: Vec<u32>) -> PlacementQuestion {
     }
 }
 
-fn said_by(policy: &str, weight: u32, answer: Result<Answer, PolicyFailure>) -> PolicyAnswer {
+fn said_by(
+    policy: &str,
+    weight: u32,
+    answer: Result<Answer, PolicyFailure>,
+) -> PolicyAnswer<Answer> {
     PolicyAnswer {
         policy: policy.into(),
         digest: "d".into(),
         weight,
+        shadow: false,
         answer,
         evidence: Evidence::default(),
     }
@@ -67,13 +78,13 @@ fn scores(scores: &[i32]) -> Result<Answer, PolicyFailure> {
     Ok(Answer { scores: scores.to_vec(), ..Answer::default() })
 }
 
-fn three() -> ClusterView {
+fn three() -> Arc<ClusterView> {
     view(vec![node("a", 0, 0), node("b", 1, 4), node("c", 2, 8)])
 }
 
 /// The only function here that knows how a decision is made and shown.
 #[track_caller]
-fn check_decision(answers: Vec<PolicyAnswer>, want: Expect) {
+fn check_decision(answers: Vec<PolicyAnswer<Answer>>, want: Expect) {
     want.assert_eq(&decide(&three(), &question(vec![0, 1, 2]), answers, &BuiltIn).to_string());
 }
 
@@ -276,7 +287,7 @@ fn world() -> impl Strategy<Value = (Vec<NodeRow>, Vec<Vec<i32>>, Vec<usize>, u6
     })
 }
 
-fn answers_of(all: &[Vec<i32>]) -> Vec<PolicyAnswer> {
+fn answers_of(all: &[Vec<i32>]) -> Vec<PolicyAnswer<Answer>> {
     (1..).zip(all).map(|(weight, s)| said_by(&format!("p{weight}"), weight, scores(s))).collect()
 }
 

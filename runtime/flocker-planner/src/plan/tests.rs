@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    sync::Arc,
 };
 
 use expect_test::{Expect, expect};
@@ -12,6 +13,10 @@ use flocker_model::{
 };
 
 use super::*;
+use crate::{
+    Answer, ClusterView, Droppable, Incident, PlacementQuestion, PolicyAnswer, ProposedMove,
+    PruneQuestion, RebalanceQuestion, Schedule, ScheduleQuestion, Verdict,
+};
 
 /// Reads a world: `node NAME [dead] [draining]`, `app NAME NODE|- [pinned] [moving:NODE] [memory:GiB] [volume:NODE]`,
 /// `has NODE APP` for an app that a node keeps, `heard NODE` when what it said is newer than the records,
@@ -476,4 +481,94 @@ fn a_deployment_is_not_tried_twice_on_one_node() {
 
     assert_eq!(decision.chosen, Some("n2".parse().unwrap()));
     assert_eq!(none.chosen, None);
+}
+
+/// Proposes these moves, each worth more than the one after it; places as the built-in policy does, but nothing on `n3`.
+#[derive(Debug)]
+struct Balancer(Vec<(u32, u32)>);
+
+impl Policies for Balancer {
+    fn place(
+        &self,
+        view: &Arc<ClusterView>,
+        question: &PlacementQuestion,
+    ) -> Vec<PolicyAnswer<Answer>> {
+        let mut answers = BuiltIn.place(view, question);
+        for answer in answers.iter_mut().filter_map(|a| a.answer.as_mut().ok()) {
+            for (row, score) in question.candidates.iter().zip(&mut answer.scores) {
+                *score = if *row == 2 { -1 } else { *score };
+            }
+        }
+        answers
+    }
+
+    fn rebalance(
+        &self,
+        _: &Arc<ClusterView>,
+        _: &RebalanceQuestion,
+    ) -> Vec<PolicyAnswer<Vec<ProposedMove>>> {
+        let proposed = |(gain, (app, target)): (u32, &(u32, u32))| ProposedMove {
+            app: *app,
+            target: *target,
+            gain: gain.into(),
+            reason: "it is level there".into(),
+        };
+        vec![PolicyAnswer::built_in((0..).zip(self.0.iter().rev()).map(proposed).collect())]
+    }
+
+    fn fail_over(&self, _: &Arc<ClusterView>, _: &Incident) -> Vec<PolicyAnswer<Vec<Verdict>>> {
+        vec![]
+    }
+
+    fn schedule(&self, _: &Arc<ClusterView>, _: &ScheduleQuestion) -> Vec<PolicyAnswer<Schedule>> {
+        vec![]
+    }
+
+    fn prune(&self, _: &Arc<ClusterView>, _: &PruneQuestion) -> Vec<PolicyAnswer<Vec<Droppable>>> {
+        vec![]
+    }
+}
+
+/// What is begun when these moves are proposed for three apps on `n1`, where the third is pinned, and why.
+fn balanced(moves: &[(u32, u32)]) -> Vec<String> {
+    let world =
+        world("node n1\n node n2\n node n3\n app a n1 memory:1\n app b n1\n app c n1 pinned");
+    let mut n = 0;
+    let mut draw = || {
+        n += 1;
+        (OperationId::new(format!("op-{n}")).unwrap(), n)
+    };
+    let policies = Balancer(moves.to_vec());
+    let plan = plan(&world, &Settings::default(), true, &policies, &mut draw);
+    let begun = |action: &Action| match action {
+        Action::Begin { kind: OperationKind::Move { target, .. }, decision, .. } => {
+            format!("{} to {target}, by {:?}", decision.app, decision.decided_by)
+        }
+        other => format!("{other:?}"),
+    };
+    plan.actions.iter().map(begun).collect()
+}
+
+#[test]
+fn the_proposal_that_is_worth_most_is_followed_alone() {
+    assert_eq!(balanced(&[(1, 1), (0, 1)]), ["b to n2, by Rebalance"]);
+}
+
+#[test]
+fn a_proposal_that_a_placement_policy_refuses_is_passed_over() {
+    assert_eq!(balanced(&[(1, 2), (0, 1)]), ["a to n2, by Rebalance"]);
+    assert_eq!(balanced(&[(1, 2)]), [] as [&str; 0]);
+}
+
+#[test]
+fn a_policy_for_the_whole_that_proposes_nothing_moves_nothing() {
+    assert_eq!(balanced(&[]), [] as [&str; 0]);
+    // To where it is.
+    assert_eq!(balanced(&[(1, 0)]), [] as [&str; 0]);
+}
+
+#[test]
+fn a_proposal_about_what_may_not_move_leaves_it_to_placement() {
+    // The third app is pinned, so the answer makes no sense, and each app is asked about by itself.
+    assert_eq!(balanced(&[(2, 1)]), ["a to n2, by Policies"]);
 }

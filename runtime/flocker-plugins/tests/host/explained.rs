@@ -6,7 +6,7 @@ use flocker_plugins::{Hook, HostConfig, PluginHost};
 
 use crate::{
     forge::Forge,
-    world::{World, question, view},
+    world::{World, configured, question, view},
 };
 use flocker_planner::Policies;
 
@@ -48,12 +48,13 @@ fn files_that_are_something_else() {
 
 #[test]
 fn a_file_that_does_not_exist() {
-    let missing = World::new().host.load(Path::new("/nowhere/at/all.wasm"), "", 1).unwrap_err();
+    let missing =
+        World::new().host.load(&configured(Path::new("/nowhere/at/all.wasm"), "", 1)).unwrap_err();
     assert!(
         missing.to_string().contains("`/nowhere/at/all.wasm`: there is no such file\nhint:"),
         "{missing}"
     );
-    let folder = World::new().host.load(Path::new("/"), "", 1).unwrap_err();
+    let folder = World::new().host.load(&configured(Path::new("/"), "", 1)).unwrap_err();
     assert!(folder.to_string().contains("not a regular file"), "{folder}");
 }
 
@@ -102,8 +103,8 @@ fn a_component_that_asks_for_the_network() {
 fn settings_that_are_no_json() {
     let world = World::new();
     let path = world.file("healthy.wasm", &Forge::healthy().build());
-    let refused = world.host.load(&path, "{zone: eu", 1).unwrap_err().to_string();
-    assert!(refused.contains("settings are not JSON"), "{refused}");
+    let refused = world.host.load(&configured(&path, "{zone: eu", 1)).unwrap_err().to_string();
+    assert!(refused.contains("settings do not fit: they are not JSON"), "{refused}");
 }
 
 #[test]
@@ -111,7 +112,7 @@ fn a_healthy_one_is_described() {
     let world = World::new();
     let path = world.file("healthy.wasm", &Forge::healthy().build());
 
-    let loaded = world.host.load(&path, "", 3).unwrap();
+    let loaded = world.host.load(&configured(&path, "", 3)).unwrap();
 
     assert_eq!((loaded.name.as_str(), loaded.version.as_str()), ("forged", "1.2.3"));
     assert_eq!(loaded.hooks, [Hook::Placement]);
@@ -132,7 +133,7 @@ fn compiled_code_is_kept_in_a_folder_that_nobody_else_enters() {
         let host = PluginHost::new(config).unwrap();
         let path = folder.path().join("p.wasm");
         fs::write(&path, Forge::healthy().build()).unwrap();
-        host.load(&path, "", 1).unwrap();
+        host.load(&configured(&path, "", 1)).unwrap();
     }
     assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
 

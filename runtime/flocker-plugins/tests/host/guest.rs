@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use flocker_model::ByteSize;
 use flocker_planner::{BuiltIn, DecidedBy, Decision, Policies, decide};
-use flocker_plugins::Limits;
+use flocker_plugins::{Hook, Limits};
 
-use crate::world::{World, question, view};
+use crate::world::{World, configured, question, view};
 
-fn wasm(name: &str) -> PathBuf {
+pub(crate) fn wasm(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../plugins/target/wasm32-unknown-unknown/release");
     let path = folder.join(format!("{name}.wasm"));
@@ -20,9 +20,18 @@ fn wasm(name: &str) -> PathBuf {
     path
 }
 
-fn decided_by(name: &str) -> Decision {
+/// A host with policies of ours and their settings. Each has one kind of opinion, and exports nothing else.
+pub(crate) fn loaded(hook: Hook, policies: &[(&str, &str)]) -> World {
     let world = World::with(Limits::default());
-    world.host.load(&wasm(name), "", 1).unwrap();
+    for (name, settings) in policies {
+        let loaded = world.host.load(&configured(&wasm(name), settings, 1)).unwrap();
+        assert_eq!((loaded.name.as_str(), loaded.hooks), (*name, vec![hook]));
+    }
+    world
+}
+
+fn decided_by(name: &str) -> Decision {
+    let world = loaded(Hook::Placement, &[(name, "")]);
     let decision = world.decide();
     assert_eq!(
         (decision.decided_by, decision.failures.len()),
@@ -53,8 +62,7 @@ fn what_they_read_and_why_they_decided_is_known() {
 
 #[test]
 fn binpack_refuses_a_node_where_the_app_does_not_fit() {
-    let world = World::with(Limits::default());
-    world.host.load(&wasm("binpack"), "", 1).unwrap();
+    let world = loaded(Hook::Placement, &[("binpack", "")]);
     let mut question = question();
     question.memory = ByteSize::gib(8);
 
@@ -68,7 +76,7 @@ fn binpack_refuses_a_node_where_the_app_does_not_fit() {
 #[test]
 fn the_same_question_gets_the_same_answer_across_instances() {
     let world = World::with(Limits { calls_per_instance: 7, ..Limits::default() });
-    world.host.load(&wasm("spread"), "", 1).unwrap();
+    world.host.load(&configured(&wasm("spread"), "", 1)).unwrap();
     let first = world.host.place(&view(), &question())[0].answer.clone();
     for _ in 0..50 {
         assert_eq!(world.host.place(&view(), &question())[0].answer, first);
@@ -78,6 +86,10 @@ fn the_same_question_gets_the_same_answer_across_instances() {
 #[test]
 fn settings_that_a_policy_does_not_have_are_refused_in_its_words() {
     let world = World::new();
-    let refused = world.host.load(&wasm("spread"), r#"{"speed": 11}"#, 1).unwrap_err().to_string();
+    let refused = world
+        .host
+        .load(&configured(&wasm("spread"), r#"{"speed": 11}"#, 1))
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("this policy has no settings"), "{refused}");
 }

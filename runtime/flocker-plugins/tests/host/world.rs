@@ -1,6 +1,11 @@
 //! A small cluster, a question about it, and a host with tight limits.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use flocker_model::{
     AppName, ByteSize, Capacity, CpuMillis, NodeName, OperationId, Purpose, Revision, Timestamp,
@@ -8,13 +13,18 @@ use flocker_model::{
 use flocker_planner::{
     BuiltIn, ClusterView, Decision, NodeRow, PlacementQuestion, Policies, decide,
 };
-use flocker_plugins::{HostConfig, Limits, PluginHost};
+use flocker_plugins::{Configured, HostConfig, Limits, PluginHost};
 use tempfile::TempDir;
 
 use crate::forge::Forge;
 
+/// A plugin as an operator configures it.
+pub(crate) fn configured(path: &Path, settings: &str, weight: u32) -> Configured {
+    Configured { settings: settings.to_owned(), weight, ..Configured::new(path) }
+}
+
 /// `a` is empty, `b` holds one app, `c` two and most of its memory is promised.
-pub(crate) fn view() -> ClusterView {
+pub(crate) fn view() -> Arc<ClusterView> {
     let node = |name: &str, apps: u32, promised: u64| NodeRow {
         name: NodeName::new(name).unwrap(),
         alive: true,
@@ -29,12 +39,13 @@ pub(crate) fn view() -> ClusterView {
         volumes: 0,
         labels: BTreeMap::from([("zone".to_owned(), format!("zone-{name}"))]),
     };
-    ClusterView {
+    let view = ClusterView {
         generation: Revision(7),
         now: Timestamp(1_000_000),
         nodes: vec![node("a", 0, 0), node("b", 1, 4), node("c", 2, 12)],
         ..ClusterView::default()
-    }
+    };
+    Arc::new(view)
 }
 
 pub(crate) fn question() -> PlacementQuestion {
@@ -74,7 +85,7 @@ impl World {
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
-        let host = PluginHost::new(HostConfig { cache: None, limits }).unwrap();
+        let host = PluginHost::new(HostConfig { limits, ..HostConfig::default() }).unwrap();
         Self { host, folder: tempfile::tempdir().unwrap() }
     }
 
@@ -88,19 +99,19 @@ impl World {
     #[track_caller]
     pub(crate) fn load(&self, name: &str, plugin: &Forge) {
         let path = self.file(name, &plugin.build());
-        self.host.load(&path, "", 1).unwrap();
+        self.host.load(&configured(&path, "", 1)).unwrap();
     }
 
     /// What loading says.
     #[track_caller]
     pub(crate) fn refused(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.file(name, bytes);
-        let text = self.host.load(&path, "", 1).unwrap_err().to_string();
+        let text = self.host.load(&configured(&path, "", 1)).unwrap_err().to_string();
         text.replace(&self.folder.path().display().to_string(), "FOLDER")
     }
 
     pub(crate) fn decide_at(&self, now: Timestamp) -> Decision {
-        let view = ClusterView { now, ..view() };
+        let view = Arc::new(ClusterView { now, ..ClusterView::clone(&view()) });
         let answers = self.host.place(&view, &question());
         decide(&view, &question(), answers, &BuiltIn)
     }

@@ -460,7 +460,7 @@ fn services(app: &App) -> Vec<v1::ServiceView> {
 
 fn plugin(info: &PluginInfo) -> v1::Plugin {
     let state = match &info.health {
-        Health::Good => "active",
+        Health::Good => info.mode.as_str(),
         Health::Failing => "failing",
         Health::Quarantined { .. } => "quarantined",
     };
@@ -475,5 +475,6 @@ fn plugin(info: &PluginInfo) -> v1::Plugin {
         trouble,
         n_calls: info.calls,
         n_failures: info.failures,
+        n_disagreements: info.disagreements,
     }
 }

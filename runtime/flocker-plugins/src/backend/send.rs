@@ -1,0 +1,217 @@
+//! Sending: the host reads the folders that the plugin names, and writes a stream of what differs.
+
+use std::{io, os::fd::OwnedFd, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use flocker_model::{ByteSize, Point, VolumeId};
+use flocker_ports::{BackendError, ByteStream, ResumeToken};
+use futures::stream;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    answers,
+    bindings::exports::flocker::plugin::storage_backend::{Access, Transfer},
+    node::Node,
+    questions::PlanSend,
+    receive, stream as format, tree,
+};
+
+/// Chunks on their way to the network; a few hide its hiccups.
+const CHUNKS: usize = 4;
+/// What a chunk holds at least, but for the last one.
+const CHUNK: usize = 1 << 20;
+
+type Chunk = Result<Bytes, BackendError>;
+
+impl Node {
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        volume: &VolumeId,
+        base: Option<&Point>,
+        to: &Point,
+        resume: Option<&ResumeToken>,
+    ) -> Result<ByteStream, BackendError> {
+        let held = resume.map(receive::decode).transpose()?;
+        let turn = self.turn(volume).await;
+        self.need(volume).await?;
+        let snapshots = self.all_snapshots(volume).await?;
+        let to = self.find(volume, &snapshots, to)?;
+        let base = base.map(|base| self.find(volume, &snapshots, base)).transpose()?;
+        let reading = self.entry(volume).read(&base.iter().chain([&to]).collect::<Vec<_>>());
+        let folders = self.folders(volume, base.as_ref(), Some(&to)).await?;
+        drop(turn);
+        let (chunks, mut received) = mpsc::channel(CHUNKS);
+        let (ready, is_ready) = oneshot::channel();
+        let mut output = Output::new(chunks, held, ready);
+        let (node, id) = (Arc::clone(self), volume.clone());
+        tokio::task::spawn_blocking(move || {
+            let _reading = reading;
+            let written =
+                format::write(folders, (&to, base.as_ref()), &mut |part| output.put(part));
+            output.end(written.map_err(|error| node.io("send", &id, &error)));
+        });
+        // Until it is certain that the receiver has the same bytes.
+        match is_ready.await {
+            Ok(ready) => ready?,
+            Err(_) => return Err(self.wrong("send", Some(volume), "its reader ended".to_owned())),
+        }
+        Ok(Box::pin(stream::poll_fn(move |context| received.poll_recv(context))))
+    }
+
+    pub(crate) async fn estimate(
+        &self,
+        volume: &VolumeId,
+        base: Option<&Point>,
+    ) -> Result<ByteSize, BackendError> {
+        self.need(volume).await?;
+        let base = match base {
+            Some(base) => Some(self.find(volume, &self.all_snapshots(volume).await?, base)?),
+            None => None,
+        };
+        let plan = self.plan(volume, base.as_ref(), None).await?;
+        if let Some(bytes) = plan.estimate_bytes {
+            return Ok(ByteSize(bytes));
+        }
+        let (tree, base) = self.open_plan(volume, base.is_some(), plan)?;
+        let counted =
+            tokio::task::spawn_blocking(move || tree::estimate(&tree, base.as_ref())).await;
+        let bytes = counted.map_err(io::Error::other).flatten();
+        bytes.map(ByteSize).map_err(|error| self.io("measure", volume, &error))
+    }
+
+    async fn folders(
+        &self,
+        volume: &VolumeId,
+        base: Option<&Point>,
+        to: Option<&Point>,
+    ) -> Result<(OwnedFd, Option<OwnedFd>), BackendError> {
+        let plan = self.plan(volume, base, to).await?;
+        self.open_plan(volume, base.is_some(), plan)
+    }
+
+    async fn plan(
+        &self,
+        volume: &VolumeId,
+        base: Option<&Point>,
+        to: Option<&Point>,
+    ) -> Result<Transfer, BackendError> {
+        let (base, to) = (base.map(answers::point), to.map(answers::point));
+        self.look(Some(volume), PlanSend { name: volume.to_string(), base, to }).await
+    }
+
+    /// Opens what a plan names.
+    pub(crate) fn open_plan(
+        &self,
+        volume: &VolumeId,
+        needs_base: bool,
+        plan: Transfer,
+    ) -> Result<(OwnedFd, Option<OwnedFd>), BackendError> {
+        let base = self.open_base(volume, needs_base, plan.base)?;
+        let path = self.checked("plan-send", Some(volume), answers::directory(plan.via))?;
+        let folder = self.plugin.shared.folders.folder(&path);
+        let folder = folder.map_err(|e| self.wrong("plan-send", Some(volume), e.to_string()))?;
+        Ok((folder, base))
+    }
+
+    pub(crate) fn open_base(
+        &self,
+        volume: &VolumeId,
+        needs_base: bool,
+        base: Option<Access>,
+    ) -> Result<Option<OwnedFd>, BackendError> {
+        match (needs_base, base) {
+            (false, _) => Ok(None),
+            (true, Some(base)) => {
+                let path = self.checked("plan-send", Some(volume), answers::directory(base))?;
+                let folder = self.plugin.shared.folders.folder(&path);
+                folder.map(Some).map_err(|e| self.wrong("plan-send", Some(volume), e.to_string()))
+            }
+            (true, None) => {
+                let reason = "it does not say where the base is".to_owned();
+                Err(self.wrong("plan-send", Some(volume), reason))
+            }
+        }
+    }
+}
+
+/// Where a stream's bytes go: past what the receiver has, and then in chunks to whoever sends them.
+struct Output {
+    chunks: mpsc::Sender<Chunk>,
+    buffer: BytesMut,
+    /// Bytes that the receiver has, and their hash.
+    held: Option<(u64, blake3::Hash)>,
+    hasher: blake3::Hasher,
+    ready: Option<oneshot::Sender<Result<(), BackendError>>>,
+}
+
+impl Output {
+    fn new(
+        chunks: mpsc::Sender<Chunk>,
+        held: Option<(u64, blake3::Hash)>,
+        ready: oneshot::Sender<Result<(), BackendError>>,
+    ) -> Self {
+        let (buffer, hasher) = (BytesMut::with_capacity(CHUNK), blake3::Hasher::new());
+        Self { chunks, buffer, held, hasher, ready: Some(ready) }
+    }
+
+    fn put(&mut self, part: &[u8]) -> io::Result<()> {
+        let fresh = self.skip(part)?;
+        self.buffer.extend_from_slice(fresh);
+        if self.buffer.len() >= CHUNK { self.pass_on() } else { Ok(()) }
+    }
+
+    /// Drops what the receiver has, after proof that it is the same.
+    fn skip<'a>(&mut self, part: &'a [u8]) -> io::Result<&'a [u8]> {
+        let Some((length, hash)) = self.held else {
+            self.is_ready(Ok(()));
+            return Ok(part);
+        };
+        let missing = usize::try_from(length - self.hasher.count()).unwrap_or(usize::MAX);
+        let (known, fresh) = part.split_at(missing.min(part.len()));
+        self.hasher.update(known);
+        if self.hasher.count() == length {
+            if self.hasher.finalize() != hash {
+                return Err(self.cannot_resume("its bytes are not those of this stream"));
+            }
+            self.held = None;
+            self.is_ready(Ok(()));
+        }
+        Ok(fresh)
+    }
+
+    fn cannot_resume(&mut self, reason: &str) -> io::Error {
+        self.is_ready(Err(BackendError::CannotResume {
+            reason: format!("the receiver: {reason}"),
+        }));
+        io::Error::other("cannot resume")
+    }
+
+    fn is_ready(&mut self, ready: Result<(), BackendError>) {
+        if let Some(waiting) = self.ready.take() {
+            // Whoever asked may be gone; the next chunk tells.
+            let _ = waiting.send(ready);
+        }
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        let chunk = self.buffer.split().freeze();
+        self.chunks.blocking_send(Ok(chunk)).map_err(|_| io::Error::other("nobody receives"))
+    }
+
+    fn end(&mut self, written: Result<(), BackendError>) {
+        let ended = match written {
+            Ok(()) if self.held.is_some() => {
+                self.cannot_resume("it has more than this stream is long");
+                return;
+            }
+            Ok(()) => self.pass_on().map_err(|_| None),
+            Err(error) => Err(Some(error)),
+        };
+        if let Err(Some(error)) = ended {
+            match self.ready.take() {
+                Some(waiting) => drop(waiting.send(Err(error))),
+                None => drop(self.chunks.blocking_send(Err(error))),
+            }
+        }
+    }
+}

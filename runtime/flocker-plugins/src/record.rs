@@ -1,0 +1,394 @@
+//! Every question that a plugin was asked, what it was shown, and what it answered, on the disk: what replay reads.
+//!
+//! A folder of segments; each is complete in itself, and the oldest ones go when the folder grows beyond its limit. The
+//! records serve people, not the cluster: writing never delays a decision, and a full disk loses records and nothing else.
+//!
+//! ```text
+//! segment = magic, frame…      frame = length u32, CRC-32 of the payload u32, payload (postcard)
+//! ```
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    time::Duration,
+};
+
+use flocker_planner::PolicyFailure;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bindings::flocker::plugin::types, columns::Column, guest::Spent, hooks::Ask, plugin::Plugin,
+    view::Seen,
+};
+
+/// What a segment begins with: the format and its version.
+const MAGIC: &[u8; 8] = b"flkrec1\n";
+/// A segment is closed at this size, or at an eighth of the limit: what is removed at a time is small beside the whole.
+const SEGMENT_BYTES_MAX: u64 = 8 << 20;
+/// Records that may wait for the disk; the next ones are dropped and counted.
+const WAITING_MAX: usize = 1024;
+/// No frame is longer: a length beyond it is damage.
+const FRAME_BYTES_MAX: u32 = 64 << 20;
+
+/// Where decisions are recorded, and how much of them is kept.
+#[derive(Debug, Clone)]
+pub struct RecordsConfig {
+    /// A folder of its own.
+    pub folder: PathBuf,
+    /// The oldest records go when the folder holds more than this.
+    pub bytes_max: u64,
+}
+
+impl RecordsConfig {
+    fn segment_bytes(&self) -> u64 {
+        SEGMENT_BYTES_MAX.min(self.bytes_max / 8)
+    }
+}
+
+/// Records cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}`: {source}")]
+pub(crate) struct RecordError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> RecordError + use<> {
+    let path = path.to_owned();
+    move |source| RecordError { path, source }
+}
+
+/// One question and its answer, as they crossed the border.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    /// Which kind of question, see [`Ask::KIND`].
+    pub(crate) kind: String,
+    /// Name and version of the plugin.
+    pub(crate) plugin: String,
+    pub(crate) version: String,
+    pub(crate) digest: String,
+    pub(crate) context: types::Context,
+    /// The question, as postcard.
+    pub(crate) question: Vec<u8>,
+    /// What it was shown. While on the disk, its columns stand beside it.
+    pub(crate) seen: Arc<Seen>,
+    /// The verdict, as postcard, or class and message of the failure.
+    pub(crate) verdict: Result<Vec<u8>, (String, String)>,
+    pub(crate) fuel: u64,
+    pub(crate) took: Duration,
+}
+
+impl Asked {
+    pub(crate) fn new<Q: Ask>(
+        plugin: &Plugin,
+        context: &types::Context,
+        question: &Q,
+        spent: &Spent,
+        verdict: &Result<Q::Verdict, PolicyFailure>,
+        took: Duration,
+    ) -> Self {
+        let failed = |f: &PolicyFailure| (f.class.clone(), f.message.clone());
+        Self {
+            kind: Q::KIND.to_owned(),
+            plugin: plugin.loaded.name.clone(),
+            version: plugin.loaded.version.clone(),
+            digest: plugin.loaded.digest.clone(),
+            context: context.clone(),
+            question: bytes(question),
+            seen: Arc::clone(&spent.seen),
+            verdict: verdict.as_ref().map(bytes).map_err(failed),
+            fuel: spent.fuel,
+            took,
+        }
+    }
+}
+
+/// As it is recorded. Two that are equal here are equal to the last bit.
+pub(crate) fn bytes<T: Serialize>(value: &T) -> Vec<u8> {
+    // Numbers, texts, lists and options have no way to fail; an empty record would be found out when it is read.
+    postcard::to_allocvec(value).unwrap_or_default()
+}
+
+/// What a frame holds. A column is written once per segment, before the first record that was shown it.
+#[derive(Debug, Serialize, Deserialize)]
+enum Frame {
+    Column(Arc<Column>),
+    Asked {
+        asked: Box<Asked>,
+        /// Positions among the segment's columns.
+        columns: BTreeMap<(String, String), Option<u32>>,
+    },
+}
+
+enum Job {
+    Keep(Box<Asked>),
+    Flush(SyncSender<()>),
+}
+
+/// Writes records from a thread of its own.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    jobs: SyncSender<Job>,
+    dropped: AtomicU64,
+}
+
+impl Recorder {
+    /// # Errors
+    /// When the folder cannot be made or written to.
+    pub(crate) fn start(config: &RecordsConfig) -> Result<Self, RecordError> {
+        let folder = &config.folder;
+        fs::create_dir_all(folder).map_err(at(folder))?;
+        let next = segments(folder)?.last().map_or(0, |(number, _)| number + 1);
+        let (jobs, inbox) = sync_channel(WAITING_MAX);
+        let mut writer =
+            Writer { config: config.clone(), next, segment: None, known: HashMap::new() };
+        std::thread::Builder::new()
+            .name("plugin-records".into())
+            .spawn(move || writer.run(&inbox))
+            .map_err(at(folder))?;
+        Ok(Self { jobs, dropped: AtomicU64::new(0) })
+    }
+
+    /// Hands a record over, without waiting for anything.
+    pub(crate) fn keep(&self, asked: Asked) {
+        match self.jobs.try_send(Job::Keep(Box::new(asked))) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+                // At 1, 2, 4, 8…: the log is not the place to count.
+                if dropped.is_power_of_two() {
+                    tracing::warn!(dropped, "decisions come faster than they can be recorded");
+                }
+            }
+        }
+    }
+
+    /// Waits until everything so far is written.
+    pub(crate) fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.jobs.send(Job::Flush(done)).is_ok() {
+            // An error means that the thread is gone, and then there is nothing to wait for.
+            wait.recv().ok();
+        }
+    }
+}
+
+struct Writer {
+    config: RecordsConfig,
+    next: u64,
+    segment: Option<Segment>,
+    /// Columns of the present segment, by what they hold.
+    known: HashMap<Vec<u8>, u32>,
+}
+
+struct Segment {
+    file: BufWriter<File>,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Writer {
+    fn run(&mut self, inbox: &Receiver<Job>) {
+        let mut failing = false;
+        while let Ok(job) = inbox.recv() {
+            let done = match job {
+                Job::Keep(asked) => self.write(*asked),
+                Job::Flush(done) => {
+                    let flushed = self.flush();
+                    // Whoever asked may have gone.
+                    done.send(()).ok();
+                    flushed
+                }
+            };
+            match done {
+                Ok(()) => failing = false,
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "decisions cannot be recorded for now");
+                    }
+                    // What was written in part is cut off by its checksum; the next record begins a new segment.
+                    self.segment = None;
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), RecordError> {
+        let Some(segment) = &mut self.segment else { return Ok(()) };
+        segment.file.flush().map_err(at(&segment.path))
+    }
+
+    fn write(&mut self, mut asked: Asked) -> Result<(), RecordError> {
+        if self.segment.as_ref().is_none_or(|segment| segment.bytes > self.config.segment_bytes()) {
+            self.begin()?;
+        }
+        let mut seen = Seen::clone(&asked.seen);
+        let mut columns = BTreeMap::new();
+        for (name, column) in std::mem::take(&mut seen.columns) {
+            let position = column.map(|column| self.column(&column)).transpose()?;
+            columns.insert(name, position);
+        }
+        asked.seen = Arc::new(seen);
+        self.frame(&bytes(&Frame::Asked { asked: Box::new(asked), columns }))?;
+        // A record is small and decisions are rare: whoever asks "why?" finds the newest one.
+        self.flush()
+    }
+
+    fn column(&mut self, column: &Arc<Column>) -> Result<u32, RecordError> {
+        let content = bytes(&Frame::Column(Arc::clone(column)));
+        if let Some(position) = self.known.get(&content) {
+            return Ok(*position);
+        }
+        self.frame(&content)?;
+        let position = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
+        self.known.insert(content, position);
+        Ok(position)
+    }
+
+    fn frame(&mut self, payload: &[u8]) -> Result<(), RecordError> {
+        let Some(segment) = &mut self.segment else { return Ok(()) };
+        let mut write = || {
+            let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
+            segment.file.write_all(&length.to_le_bytes())?;
+            segment.file.write_all(&crc32fast::hash(payload).to_le_bytes())?;
+            segment.file.write_all(payload)
+        };
+        write().map_err(at(&segment.path))?;
+        segment.bytes += payload.len() as u64 + 8;
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), RecordError> {
+        self.flush()?;
+        self.segment = None;
+        self.known.clear();
+        self.make_room()?;
+        let path = self.config.folder.join(format!("{:012}.rec", self.next));
+        self.next += 1;
+        let mut file = BufWriter::new(File::create(&path).map_err(at(&path))?);
+        file.write_all(MAGIC).map_err(at(&path))?;
+        self.segment = Some(Segment { file, path, bytes: MAGIC.len() as u64 });
+        Ok(())
+    }
+
+    /// Removes the oldest segments until a full one fits in.
+    fn make_room(&self) -> Result<(), RecordError> {
+        let mut all = Vec::new();
+        for (_, path) in segments(&self.config.folder)? {
+            let bytes = fs::metadata(&path).map_err(at(&path))?.len();
+            all.push((path, bytes));
+        }
+        let mut total: u64 = all.iter().map(|(_, bytes)| bytes).sum();
+        for (path, bytes) in all {
+            if total + self.config.segment_bytes() <= self.config.bytes_max {
+                break;
+            }
+            fs::remove_file(&path).map_err(at(&path))?;
+            total -= bytes;
+        }
+        Ok(())
+    }
+}
+
+/// The segments of a folder, oldest first.
+fn segments(folder: &Path) -> Result<Vec<(u64, PathBuf)>, RecordError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(at(folder))? {
+        let path = entry.map_err(at(folder))?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".rec"));
+        if let Some(number) = name.and_then(|n| n.parse().ok()) {
+            found.push((number, path));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    /// Oldest first.
+    pub(crate) asked: Vec<Asked>,
+    /// Segments that end before they should; what stands before that is here.
+    pub(crate) damaged: Vec<PathBuf>,
+}
+
+/// Reads the records of a folder that `wanted` accepts, oldest first.
+///
+/// # Errors
+/// When the folder or a file cannot be read. Damage is no error: a power cut leaves some.
+pub(crate) fn read(folder: &Path, wanted: &dyn Fn(&Asked) -> bool) -> Result<Records, RecordError> {
+    let mut records = Records::default();
+    for (_, path) in segments(folder)? {
+        let file = File::open(&path).map_err(at(&path))?;
+        if !read_segment(BufReader::new(file), wanted, &mut records.asked) {
+            records.damaged.push(path);
+        }
+    }
+    Ok(records)
+}
+
+/// Whether the segment is whole.
+fn read_segment(
+    mut file: impl Read,
+    wanted: &dyn Fn(&Asked) -> bool,
+    records: &mut Vec<Asked>,
+) -> bool {
+    let mut magic = [0; MAGIC.len()];
+    if file.read_exact(&mut magic).is_err() || magic != *MAGIC {
+        return false;
+    }
+    let mut columns: Vec<Arc<Column>> = Vec::new();
+    loop {
+        let payload = match frame(&mut file) {
+            Ok(Some(payload)) => payload,
+            Ok(None) => return true,
+            Err(_) => return false,
+        };
+        match postcard::from_bytes(&payload) {
+            Ok(Frame::Column(column)) => columns.push(column),
+            Ok(Frame::Asked { mut asked, columns: shown }) => {
+                if !wanted(&asked) {
+                    continue;
+                }
+                let find = |position: &u32| columns.get(*position as usize).map(Arc::clone);
+                let mut seen = Seen::clone(&asked.seen);
+                for (name, position) in &shown {
+                    seen.columns.insert(name.clone(), position.as_ref().and_then(find));
+                }
+                asked.seen = Arc::new(seen);
+                records.push(*asked);
+            }
+            Err(_) => return false,
+        }
+    }
+}
+
+/// The next frame's payload; nothing at the end.
+fn frame(file: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut head = [0; 8];
+    let got = file.read(&mut head)?;
+    if got == 0 {
+        return Ok(None);
+    }
+    file.read_exact(head.get_mut(got..).unwrap_or_default())?;
+    let [a, b, c, d, e, f, g, h] = head;
+    let (length, sum) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+    if length > FRAME_BYTES_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut payload = Vec::new();
+    file.take(length.into()).read_to_end(&mut payload)?;
+    if payload.len() != length as usize || crc32fast::hash(&payload) != sum {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(Some(payload))
+}

@@ -1,0 +1,68 @@
+//! Plugins as the operator configured them: loaded at the start, and their files again at SIGHUP.
+
+use std::sync::Arc;
+
+use flocker_plugins::{Configured, HostConfig, PluginHost, RecordsConfig, Reloaded};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+/// What the records of decisions may take of the disk. A decision among a hundred nodes takes about a kilobyte.
+const RECORDS_BYTES_MAX: u64 = 256 << 20;
+
+/// Loads every plugin, or none: a node does not start with other policies than it was told.
+pub(crate) async fn load(config: &Config) -> anyhow::Result<Arc<PluginHost>> {
+    let state_dir = std::path::absolute(&config.state_dir)?;
+    let records = RecordsConfig { folder: state_dir.join("records"), bytes_max: RECORDS_BYTES_MAX };
+    let host_config = HostConfig {
+        cache: Some(state_dir.join("plugin-cache")),
+        records: Some(records),
+        ..HostConfig::default()
+    };
+    let wanted = config.plugins.clone();
+    // Compiling a component takes its time, and a plugin's own start may use its whole budget.
+    tokio::task::spawn_blocking(move || {
+        let host = PluginHost::new(host_config)?;
+        for plugin in wanted {
+            host.load(&plugin)?;
+        }
+        Ok(Arc::new(host))
+    })
+    .await?
+}
+
+/// Reads the files of the plugins again whenever the daemon is sent SIGHUP. A file that cannot be used changes nothing.
+pub(crate) async fn reload_at_hangup(
+    host: Arc<PluginHost>,
+    configured: Vec<Configured>,
+    stop: CancellationToken,
+) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::warn!("SIGHUP cannot be handled here; plugins are read at the start only");
+        return;
+    };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            received = hangup.recv() => if received.is_none() { return },
+        }
+        let (host, configured) = (host.clone(), configured.clone());
+        let reloaded = tokio::task::spawn_blocking(move || reload(&host, &configured)).await;
+        if let Err(error) = reloaded {
+            tracing::error!(%error, "plugins could not be read again");
+        }
+    }
+}
+
+fn reload(host: &PluginHost, configured: &[Configured]) {
+    for plugin in configured {
+        match host.reload(plugin) {
+            Ok(Reloaded::Replaced { .. }) => {}
+            Ok(Reloaded::Unchanged) => {
+                tracing::info!(plugin = %plugin.path.display(), "the plugin's file is the same");
+            }
+            Err(error) => tracing::error!(%error, "the plugin stays as it is"),
+        }
+    }
+}
