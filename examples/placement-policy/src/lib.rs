@@ -1,6 +1,6 @@
 //! Prefers the nodes of one zone, and among them the one with the most free memory. Settings: `{"zone": "eu"}`.
 
-use flocker_sdk::{Node, Placement, Request, Score};
+use flocker_sdk::{Node, Placement, Policy, Request, Score};
 
 /// The policy, with its settings.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -9,12 +9,21 @@ pub struct PreferZone {
     zone: String,
 }
 
-impl Placement for PreferZone {
+impl Policy for PreferZone {
+    const SETTINGS_SCHEMA: &str = r#"{
+        "type": "object",
+        "properties": { "zone": { "type": "string", "description": "The zone that apps are kept in" } },
+        "required": ["zone"],
+        "additionalProperties": false
+    }"#;
+
     fn configure(&mut self, settings: &str) -> Result<(), String> {
         *self = flocker_sdk::settings(settings)?;
         Ok(())
     }
+}
 
+impl Placement for PreferZone {
     fn score(&self, node: &Node, request: &Request) -> Score {
         let zone = node.label("zone").unwrap_or_default();
         // Apps may ask for a zone of their own.

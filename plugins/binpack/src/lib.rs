@@ -2,13 +2,15 @@
 
 mod logic;
 
-use flocker_sdk::{Node, Placement, Request, Score};
+use flocker_sdk::{Node, Placement, Policy, Request, Score};
 
 use crate::logic::{Demand, Fit, fit};
 
 /// Glue between the SDK and the logic.
 #[derive(Debug, Default)]
 pub struct Binpack;
+
+impl Policy for Binpack {}
 
 impl Placement for Binpack {
     fn score(&self, node: &Node, request: &Request) -> Score {

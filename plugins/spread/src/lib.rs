@@ -2,13 +2,15 @@
 
 mod logic;
 
-use flocker_sdk::{Node, Placement, Request, Score};
+use flocker_sdk::{Node, Placement, Policy, Request, Score};
 
 use crate::logic::{Share, score};
 
 /// Glue between the SDK and the logic.
 #[derive(Debug, Default)]
 pub struct Spread;
+
+impl Policy for Spread {}
 
 impl Placement for Spread {
     fn score(&self, node: &Node, request: &Request) -> Score {

@@ -1,12 +1,14 @@
-//! Write a placement policy for `flocker-runtime`: implement [`Placement`], name it in [`export!`], build for
-//! `wasm32-unknown-unknown`. The README beside this crate goes through it step by step.
+//! Write a policy for `flocker-runtime`: implement [`Policy`] and the hooks that it has an opinion on, name it in
+//! [`export!`], build for `wasm32-unknown-unknown`. The README beside this crate goes through it step by step.
 //!
 //! ```
-//! use flocker_sdk::{Node, Placement, Request, Score};
+//! use flocker_sdk::{Node, Placement, Policy, Request, Score};
 //!
 //! /// Prefers the node with the most free memory.
 //! #[derive(Default)]
 //! struct MostMemory;
+//!
+//! impl Policy for MostMemory {}
 //!
 //! impl Placement for MostMemory {
 //!     fn score(&self, node: &Node, request: &Request) -> Score {
@@ -20,22 +22,49 @@
 //! flocker_sdk::export!(MostMemory);
 //! ```
 
+mod app;
+mod backups;
 #[doc(hidden)]
 pub mod bindings;
+mod cluster;
+mod export;
+mod failover;
 #[doc(hidden)]
 pub mod glue;
 pub mod log;
 mod node;
+mod rebalance;
 mod request;
 mod score;
+#[cfg(feature = "settings")]
+mod settings;
+mod table;
+mod time;
+mod volume;
 
+use std::time::Duration;
+
+#[cfg(feature = "settings")]
+pub use settings::{schema_defaults, settings};
+
+pub use app::App;
+pub use backups::{Copied, Droppable, Due, SNAPSHOT};
+pub use cluster::Cluster;
+pub use failover::{Incident, Verdict};
 pub use node::Node;
+pub use rebalance::Move;
 pub use request::Request;
 pub use score::{SCORE_MAX, Score};
+pub use time::Timestamp;
+pub use volume::{Replica, Volume};
 
-/// Says where an app should be. One value answers many questions, one after the other; its answers must follow from the
+/// What every policy has. One value answers many questions, one after the other; its answers must follow from the
 /// question alone, so that a decision can be replayed.
-pub trait Placement: Default + 'static {
+pub trait Policy: Default + 'static {
+    /// A JSON schema of the settings. The host checks settings against it before it hands them over, and shows it to
+    /// operators. Empty where there is none.
+    const SETTINGS_SCHEMA: &'static str = "";
+
     /// Takes the operator's settings, a JSON document. Called once, before the first question.
     ///
     /// # Errors
@@ -47,7 +76,10 @@ pub trait Placement: Default + 'static {
             _ => Err("this policy has no settings".into()),
         }
     }
+}
 
+/// Says where an app should be.
+pub trait Placement: Policy {
     /// How good a node would be.
     fn score(&self, node: &Node, request: &Request) -> Score;
 
@@ -57,32 +89,46 @@ pub trait Placement: Default + 'static {
     }
 }
 
-/// Reads settings into a type of your own (feature `settings`).
-///
-/// # Errors
-/// What is wrong with them, and where.
-#[cfg(feature = "settings")]
-pub fn settings<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, String> {
-    serde_json::from_str(json).map_err(|e| e.to_string())
+/// Says which apps had better be elsewhere, for the cluster's sake rather than their own.
+pub trait Rebalance: Policy {
+    /// The moves that it would make, at most `max_moves` of them. Only apps in `movable` may be moved, each once; a target
+    /// has to satisfy the hard rules and every placement policy as well.
+    fn plan(&self, cluster: &Cluster, movable: &[App], max_moves: usize) -> Vec<Move>;
 }
 
-/// Makes a component of a type that implements [`Placement`]. Once per crate.
-#[macro_export]
-macro_rules! export {
-    ($policy:ty) => {
-        // Only a component has these symbols; tests run on the author's machine.
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            struct Glue;
+/// Says what becomes of the volumes of a node that stays silent.
+pub trait Failover: Policy {
+    /// What to do with one of its volumes. Nothing is promoted before the node is fenced and enough others agree that it
+    /// is silent, whatever the answer.
+    fn decide(&self, cluster: &Cluster, incident: &Incident, volume: &Volume) -> Verdict;
+}
 
-            impl $crate::glue::Author for Glue {
-                type Policy = $policy;
-                const NAME: &'static str = env!("CARGO_PKG_NAME");
-                const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-            }
+/// Says what is to be snapshotted or backed up when, and which copies may go.
+pub trait Backups: Policy {
+    /// What is due for a volume until `now + horizon`; what is due later is left for the next time.
+    fn due(
+        &self,
+        cluster: &Cluster,
+        volume: &Volume,
+        now: Timestamp,
+        horizon: Duration,
+    ) -> Vec<Due>;
 
-            type Component = $crate::glue::Component<Glue>;
-    $crate::bindings::export!(Component with_types_in $crate::bindings);
-        };
-    };
+    /// After what time it wants to be asked again, though the host may ask earlier.
+    fn ask_again(&self, horizon: Duration) -> Duration {
+        horizon
+    }
+
+    /// Which of a volume's copies in a lane may go, oldest first in `copies`. Unless overridden, all are kept: a copy goes
+    /// only if every policy says so.
+    fn prune(
+        &self,
+        volume: &Volume,
+        lane: &str,
+        copies: &[Copied],
+        now: Timestamp,
+    ) -> Vec<Droppable> {
+        let _ = (volume, lane, copies, now);
+        Vec::new()
+    }
 }

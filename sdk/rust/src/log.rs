@@ -23,7 +23,7 @@ enum Level {
 
 #[cfg(target_arch = "wasm32")]
 fn write(level: Level, message: &str) {
-    use crate::bindings::flocker::plugin::log;
+    use crate::bindings::policy::flocker::plugin::log;
     let at = match level {
         Level::Info => log::Level::Info,
         Level::Warn => log::Level::Warn,

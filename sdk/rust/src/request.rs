@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Node, bindings::exports::flocker::plugin::placement};
+use crate::{Node, bindings::placement::exports::flocker::plugin::placement};
 
 /// What is to be placed. In tests, start from [`Request::sample`] and change what matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,13 +78,13 @@ impl Request {
     /// For tests: it is on this node now.
     #[must_use]
     pub fn at(self, node: &Node) -> Self {
-        Self { current: Some(node.row()), ..self }
+        Self { current: Some(node.row.place()), ..self }
     }
 
     /// For tests: this node holds a copy of its data.
     #[must_use]
     pub fn held_by(mut self, node: &Node) -> Self {
-        self.holders.push(node.row());
+        self.holders.push(node.row.place());
         self
     }
 
@@ -137,15 +137,20 @@ impl Request {
         self.labels.get(key).map(String::as_str)
     }
 
+    /// The labels of its containers, in alphabetical order of the keys.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// Whether it is on this node now. What it uses there is among what the node has promised.
     #[must_use]
     pub fn is_at(&self, node: &Node) -> bool {
-        self.current == Some(node.row())
+        self.current == Some(node.row.place())
     }
 
     /// Whether this node holds a copy of its data, so that less has to travel.
     #[must_use]
     pub fn is_held_by(&self, node: &Node) -> bool {
-        self.is_at(node) || self.holders.contains(&node.row())
+        self.is_at(node) || self.holders.contains(&node.row.place())
     }
 }

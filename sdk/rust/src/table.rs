@@ -1,0 +1,322 @@
+//! The cluster's tables, row by row. A column is fetched from the host when it is first asked for, once per decision, and
+//! others never: that is what keeps a question about thousands of rows cheap.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    rc::Rc,
+};
+
+use crate::bindings::policy::flocker::plugin::cluster::View;
+
+/// A table of wit/columns.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Table {
+    Nodes,
+    Apps,
+    Volumes,
+    Replicas,
+}
+
+impl Table {
+    const COUNT: usize = 4;
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nodes => "nodes",
+            Self::Apps => "apps",
+            Self::Volumes => "volumes",
+            Self::Replicas => "replicas",
+        }
+    }
+}
+
+/// All tables: the host's, or made-up ones.
+pub(crate) struct Tables<'a> {
+    source: Source<'a>,
+    numbers: RefCell<Columns<u64>>,
+    texts: RefCell<Columns<String>>,
+    /// By table and column: which rows refer to which row.
+    referring: RefCell<BTreeMap<(Table, &'static str), Rc<Referring>>>,
+}
+
+/// The columns that were fetched, by table and name; `None` when there is no such column.
+type Columns<T> = [BTreeMap<String, Option<Column<T>>>; Table::COUNT];
+type Column<T> = Rc<[Option<T>]>;
+type Referring = BTreeMap<u32, Vec<u32>>;
+
+enum Source<'a> {
+    Host(&'a View),
+    Sample(Sample),
+}
+
+/// Made-up rows, by [`id`].
+#[derive(Clone, Default)]
+pub(crate) struct Sample(BTreeMap<(Table, u32), Cells>);
+
+/// What is in a made-up row.
+#[derive(Clone, Default)]
+pub(crate) struct Cells {
+    pub(crate) numbers: BTreeMap<String, u64>,
+    pub(crate) texts: BTreeMap<String, String>,
+}
+
+impl Cells {
+    pub(crate) fn label(&mut self, key: &str, value: &str) {
+        self.texts.insert(format!("label:{key}"), value.to_owned());
+    }
+}
+
+/// Made-up rows are numbered by their names, so that rows can refer to each other before all of them exist.
+pub(crate) fn id(name: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    // The upper half is as good as the lower.
+    (hasher.finish() >> 32) as u32
+}
+
+impl<'a> Tables<'a> {
+    pub(crate) fn of_host(view: &'a View) -> Rc<Self> {
+        Self::of(Source::Host(view))
+    }
+
+    pub(crate) fn of_sample(sample: Sample) -> Rc<Self> {
+        Self::of(Source::Sample(sample))
+    }
+
+    fn of(source: Source<'a>) -> Rc<Self> {
+        Rc::new(Self {
+            source,
+            numbers: RefCell::default(),
+            texts: RefCell::default(),
+            referring: RefCell::default(),
+        })
+    }
+
+    /// Every row of a table, in alphabetical order of the names.
+    pub(crate) fn rows(self: &Rc<Self>, table: Table) -> Vec<Row<'a>> {
+        match &self.source {
+            Source::Host(view) => {
+                (0..view.rows(table.name()).unwrap_or(0)).map(|n| self.row(table, n)).collect()
+            }
+            Source::Sample(Sample(rows)) => {
+                let rows = rows.keys().filter(|(of, _)| *of == table);
+                let mut rows: Vec<_> = rows.map(|(_, number)| self.row(table, *number)).collect();
+                rows.sort_by_key(|row| row.text("name"));
+                rows
+            }
+        }
+    }
+
+    /// A row by its number.
+    pub(crate) fn row(self: &Rc<Self>, table: Table, number: u32) -> Row<'a> {
+        Row { tables: Rc::clone(self), table, number }
+    }
+
+    /// A cell of a number column; the largest number stands for a missing one.
+    fn number(&self, table: Table, column: &str, row: u32) -> Option<u64> {
+        let view = match &self.source {
+            Source::Host(view) => view,
+            Source::Sample(sample) => {
+                return sample.cells(table, row)?.numbers.get(column).copied();
+            }
+        };
+        cell(&self.numbers, table, column, row, || {
+            let cells = view.u64s(table.name(), column)?;
+            Some(cells.into_iter().map(|n| (n != u64::MAX).then_some(n)).collect())
+        })
+    }
+
+    /// A cell of a text column; text number 0 stands for a missing one.
+    fn text(&self, table: Table, column: &str, row: u32) -> Option<String> {
+        let view = match &self.source {
+            Source::Host(view) => view,
+            Source::Sample(sample) => return sample.cells(table, row)?.texts.get(column).cloned(),
+        };
+        cell(&self.texts, table, column, row, || {
+            let ids = view.ids(table.name(), column)?;
+            let texts = view.texts(&ids).into_iter().zip(&ids);
+            Some(texts.map(|(text, id)| (*id != 0).then_some(text)).collect())
+        })
+    }
+
+    /// Which rows of `table` refer to which by `column`. Made once, as it is asked for row by row.
+    fn referring(self: &Rc<Self>, table: Table, column: &'static str) -> Rc<Referring> {
+        if let Some(made) = self.referring.borrow().get(&(table, column)) {
+            return Rc::clone(made);
+        }
+        let mut referring = Referring::new();
+        for row in self.rows(table) {
+            if let Some(to) = row.number(column).and_then(|n| u32::try_from(n).ok()) {
+                referring.entry(to).or_default().push(row.number);
+            }
+        }
+        let referring = Rc::new(referring);
+        self.referring.borrow_mut().insert((table, column), Rc::clone(&referring));
+        referring
+    }
+}
+
+/// A cell of a column that is fetched at most once.
+fn cell<T: Clone>(
+    columns: &RefCell<Columns<T>>,
+    table: Table,
+    name: &str,
+    row: u32,
+    fetch: impl FnOnce() -> Option<Column<T>>,
+) -> Option<T> {
+    let of = |column: &Option<Column<T>>| column.as_ref()?.get(row as usize)?.clone();
+    if let Some(column) = columns.borrow()[table as usize].get(name) {
+        return of(column);
+    }
+    let column = fetch();
+    let cell = of(&column);
+    columns.borrow_mut()[table as usize].insert(name.to_owned(), column);
+    cell
+}
+
+impl Sample {
+    fn cells(&self, table: Table, row: u32) -> Option<&Cells> {
+        self.0.get(&(table, row))
+    }
+
+    /// Adds a row that was made elsewhere.
+    #[track_caller]
+    pub(crate) fn add(&mut self, row: &Row<'static>) {
+        let before = self.0.insert((row.table, row.number), row.cells());
+        assert!(before.is_none(), "two rows of `{}` have the name {:?}", row.table.name(), row);
+    }
+}
+
+/// A row of a table.
+#[derive(Clone)]
+pub(crate) struct Row<'a> {
+    tables: Rc<Tables<'a>>,
+    table: Table,
+    number: u32,
+}
+
+/// Rows are the same when they have the same place in the same table.
+impl PartialEq for Row<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.table, self.number) == (other.table, other.number)
+    }
+}
+
+impl Eq for Row<'_> {}
+
+impl std::fmt::Debug for Row<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.text("name") {
+            Some(name) => write!(f, "`{name}`"),
+            None => write!(f, "{} {}", self.table.name(), self.number),
+        }
+    }
+}
+
+impl<'a> Row<'a> {
+    /// Its place in its table, as the host knows it.
+    pub(crate) fn place(&self) -> u32 {
+        self.number
+    }
+
+    pub(crate) fn number(&self, column: &str) -> Option<u64> {
+        self.tables.number(self.table, column, self.number)
+    }
+
+    pub(crate) fn text(&self, column: &str) -> Option<String> {
+        self.tables.text(self.table, column, self.number)
+    }
+
+    /// The row of `table` that a column of this one refers to.
+    pub(crate) fn reference(&self, column: &str, table: Table) -> Option<Row<'a>> {
+        let number = u32::try_from(self.number(column)?).ok()?;
+        match &self.tables.source {
+            Source::Sample(sample) => {
+                let _exists = sample.cells(table, number)?;
+            }
+            Source::Host(_) => {}
+        }
+        Some(self.tables.row(table, number))
+    }
+
+    /// The rows of `table` that refer to this one by `column`, in alphabetical order of the names.
+    pub(crate) fn referring(&self, table: Table, column: &'static str) -> Vec<Row<'a>> {
+        let referring = self.tables.referring(table, column);
+        let rows = referring.get(&self.number).into_iter().flatten();
+        rows.map(|number| self.tables.row(table, *number)).collect()
+    }
+}
+
+/// For tests: rows that exist nowhere.
+impl Row<'static> {
+    /// A row of this name and nothing else.
+    pub(crate) fn sample(table: Table, name: &str) -> Self {
+        let texts = BTreeMap::from([("name".to_owned(), name.to_owned())]);
+        Self::of_cells(table, id(name), Cells { texts, ..Cells::default() })
+    }
+
+    fn of_cells(table: Table, number: u32, cells: Cells) -> Self {
+        let sample = Sample(BTreeMap::from([((table, number), cells)]));
+        Self { tables: Tables::of_sample(sample), table, number }
+    }
+
+    /// The same row with other cells, alone in its world.
+    pub(crate) fn with(self, change: impl FnOnce(&mut Cells)) -> Self {
+        let mut cells = self.cells();
+        change(&mut cells);
+        Self::of_cells(self.table, self.number, cells)
+    }
+
+    fn cells(&self) -> Cells {
+        match &self.tables.source {
+            Source::Sample(sample) => sample.cells(self.table, self.number).cloned(),
+            // Only this block makes rows that borrow from nothing.
+            Source::Host(_) => None,
+        }
+        .unwrap_or_default()
+    }
+}
+
+/// What all kinds of rows have in common.
+macro_rules! kind_of_row {
+    ($kind:ident, $table:literal) => {
+        impl<'a> $kind<'a> {
+            #[doc = concat!("Any number column of the table `", $table, "` (wit/columns.md); `None` where it is missing.")]
+            #[must_use]
+            pub fn number(&self, column: &str) -> Option<u64> {
+                self.row.number(column)
+            }
+
+            #[doc = concat!("Any text column of the table `", $table, "`; `None` where it is missing.")]
+            #[must_use]
+            pub fn text(&self, column: &str) -> Option<String> {
+                self.row.text(column)
+            }
+
+            #[allow(dead_code, reason = "not every kind has a column that is a quantity")]
+            fn number_or_zero(&self, column: &str) -> u64 {
+                self.number(column).unwrap_or(0)
+            }
+        }
+
+        impl<'a> From<$crate::table::Row<'a>> for $kind<'a> {
+            fn from(row: $crate::table::Row<'a>) -> Self {
+                Self { row }
+            }
+        }
+
+        impl $kind<'static> {
+            /// For tests: a number column has this value.
+            #[must_use]
+            pub fn with(self, column: &str, value: u64) -> Self {
+                let insert = |cells: &mut $crate::table::Cells| {
+                    cells.numbers.insert(column.to_owned(), value);
+                };
+                self.row.with(insert).into()
+            }
+        }
+    };
+}
+pub(crate) use kind_of_row;
