@@ -1,5 +1,7 @@
 //! What can be written after `flocker`, and what `--help` says about it.
 
+mod plugin;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
@@ -7,6 +9,8 @@ use flocker_api::{Address, SOCKET_DEFAULT};
 use flocker_model::{
     AppName, ByteSize, ContainerName, NodeName, OperationId, SnapshotTag, VolumeName,
 };
+
+pub(crate) use self::plugin::{AuthorCommand, New, NewHook, PluginCommand, Settings};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,7 +79,7 @@ pub(crate) enum Command {
         #[arg(value_name = "OPERATION|APP")]
         subject: String,
     },
-    /// List the policies that are loaded
+    /// List the policies and backends that are loaded; make, test and sign new ones
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print completions for a shell
@@ -260,12 +264,6 @@ pub(crate) enum OperationCommand {
         #[arg(long, value_parser = humantime::parse_duration)]
         timeout: Option<Duration>,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum PluginCommand {
-    /// List plugins, and how they do
-    Ls,
 }
 
 /// For commands that begin something.

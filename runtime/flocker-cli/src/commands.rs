@@ -4,6 +4,7 @@ mod app;
 mod logs;
 mod node;
 mod operation;
+mod plugin;
 mod status;
 mod volume;
 
@@ -40,6 +41,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Answer, Failure> {
         Command::Operation(command) => operation::run(&mut connect().await?, command).await,
         Command::Explain { subject } => explain(&mut connect().await?, subject).await,
         Command::Plugin(PluginCommand::Ls) => plugins(&mut connect().await?).await,
+        Command::Plugin(PluginCommand::Author(command)) => plugin::run(command).await,
     }
 }
 
@@ -106,6 +108,7 @@ async fn plugins(client: &mut Client) -> Result<Answer, Failure> {
             "trouble": plugin.trouble,
             "calls": plugin.n_calls,
             "failures": plugin.n_failures,
+            "disagreements": plugin.n_disagreements,
         })
     });
     Ok(Answer::list(

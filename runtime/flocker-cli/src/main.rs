@@ -1,6 +1,7 @@
 //! The `flocker` command: reads its arguments, asks a node, prints what it answers.
 //!
-//! It decides nothing and keeps nothing; everything that it knows comes over `flocker-api`'s client.
+//! It decides nothing and keeps nothing; everything that it knows comes over `flocker-api`'s client. Only the tools for
+//! authors of plugins ask no node: they run a node's own plugin host on their files.
 
 mod args;
 mod commands;

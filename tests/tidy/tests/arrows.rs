@@ -22,7 +22,8 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("api", &["model"]),
     ("plugins", &["planner", "ports", "model"]),
     ("sim", &["engine", "planner", "ports", "model", "plugins", "proxy"]),
-    ("cli", &["api", "plugins", "compose", "model"]),
+    // The tools of plugin authors run the node's own host and planner.
+    ("cli", &["api", "compose", "plugins", "planner", "model"]),
     (
         "runtime",
         &[

@@ -417,7 +417,7 @@ fn the_first_help_is_enough_to_begin() {
               move         Move an app with its data to another node
               operation    List operations, look at them, abort them
               explain      Say why an app is where it is, or why an operation was started
-              plugin       List the policies that are loaded
+              plugin       List the policies and backends that are loaded; make, test and sign new ones
               completions  Print completions for a shell
               help         Print this message or the help of the given subcommand(s)
 

@@ -1,0 +1,164 @@
+//! `flocker plugin`: what the daemon has loaded, and the tools of those who write plugins, which need no cluster.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// List plugins, and how they do
+    Ls,
+    #[command(flatten)]
+    Author(AuthorCommand),
+}
+
+/// Work on files, with the engine and the limits of a node.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthorCommand {
+    /// Write a policy to begin with: sources, a test, a README
+    #[command(
+        after_help = "Examples:\n  flocker plugin new rust my-policy\n  flocker plugin new rust tidy --hook rebalance"
+    )]
+    New(New),
+    /// Show what a file is and what it asks for, without running anything of it
+    ///
+    /// Works for files that no node would load, and says why it would not.
+    #[command(after_help = "Example:\n  flocker plugin inspect policy.wasm")]
+    Inspect {
+        /// The file
+        file: PathBuf,
+    },
+    /// Load a plugin as a node does, and show its name, hooks and settings
+    ///
+    /// It is started, asked who it is, and configured, under the limits of a node. Status 1: a node would not load it.
+    #[command(
+        after_help = "Examples:\n  flocker plugin check policy.wasm\n  flocker plugin check policy.wasm --settings '{\"zone\": \"eu\"}'\n  flocker plugin check policy.wasm --settings @settings.json"
+    )]
+    Check {
+        /// The plugin
+        file: PathBuf,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Ask a plugin questions about made-up clusters, and compare its answers with what is expected
+    #[command(after_help = SCENARIOS)]
+    Test {
+        /// The plugin
+        file: PathBuf,
+        /// Files in TOML or JSON, each with a cluster, questions and what is expected
+        #[arg(required = true, value_name = "SCENARIO")]
+        scenarios: Vec<PathBuf>,
+    },
+    /// Measure what a decision costs at 10, 1,000 and 10,000 nodes, with ten volumes per node
+    ///
+    /// FIRST is the first question about a state of the cluster; the columns that a plugin reads are made then. MEDIAN
+    /// and P99 are of the questions that follow. Fuel is the same on every machine, times are this machine's.
+    #[command(after_help = "Example:\n  flocker plugin bench policy.wasm --json > before.json")]
+    Bench {
+        /// The plugin
+        file: PathBuf,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Ask a plugin what a node's plugins were asked before, and show where it answers otherwise
+    ///
+    /// A plugin of the same name is compared with its former self, any other with whoever was asked. Status 1: it
+    /// answers otherwise, or could not be asked; with `--json`, only the latter has the key `error`.
+    #[command(
+        after_help = "Example:\n  flocker plugin replay new.wasm --records /var/lib/flocker/records --since 7d"
+    )]
+    Replay {
+        /// The plugin
+        file: PathBuf,
+        /// The folder `records` in a node's state directory, or a copy of it
+        #[arg(long, value_name = "DIR")]
+        records: PathBuf,
+        /// Only what was asked in so long before now, such as 12h or 7d [default: all there is]
+        #[arg(long, value_parser = humantime::parse_duration)]
+        since: Option<Duration>,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Sign a plugin; the signature goes to FILE.minisig
+    ///
+    /// Keys and signatures are minisign's: `minisign -G` makes a pair of keys, `minisign -V` verifies. The password of
+    /// the key is asked for at the terminal, or read as a line from stdin where there is none.
+    #[command(
+        after_help = "Example:\n  minisign -G -p flocker.pub -s flocker.key\n  flocker plugin sign policy.wasm --key flocker.key"
+    )]
+    Sign {
+        /// The plugin
+        file: PathBuf,
+        /// The secret key, a file
+        #[arg(long, short = 's', value_name = "FILE")]
+        key: PathBuf,
+        /// A remark that is signed too [default: when, and the file's name]
+        #[arg(long, short = 't')]
+        comment: Option<String>,
+    },
+    /// Verify the signature of a plugin, FILE.minisig
+    #[command(
+        after_help = "Examples:\n  flocker plugin verify policy.wasm --key flocker.pub\n  flocker plugin verify policy.wasm --key RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+    )]
+    Verify {
+        /// The plugin
+        file: PathBuf,
+        /// The public key: a file, or the key itself
+        #[arg(long, short = 'p', value_name = "FILE|KEY")]
+        key: String,
+    },
+}
+
+const SCENARIOS: &str = "\
+A scenario, in TOML (JSON has the same keys):
+
+  settings = { zone = \"eu\" }
+
+  [cluster]
+  nodes = [
+      { name = \"a\", memory-bytes = \"16GiB\", labels = { zone = \"eu\" } },
+      { name = \"b\", memory-bytes = \"16GiB\", labels = { zone = \"us\" } },
+  ]
+
+  [[placement]]
+  app = \"shop\"
+  memory-bytes = \"1GiB\"
+  expect = { node = \"a\", order = [\"a\", \"b\"] }
+
+Questions are [[placement]], [[rebalance]], [[failover]], [[schedule]] and [[prune]].
+sdk/scenarios.md describes them all; examples/scenarios/ has some to copy.
+Status 1: an answer is not what was expected, or there is none.";
+
+#[derive(Debug, Args)]
+pub(crate) struct New {
+    /// The language: rust
+    pub(crate) language: String,
+    /// The folder that is made, and the policy's name: lower-case letters, digits and hyphens
+    pub(crate) name: String,
+    /// The kind of question that it answers
+    #[arg(long, value_enum, default_value_t = NewHook::Placement)]
+    pub(crate) hook: NewHook,
+    /// The folder of the SDK [default: `sdk/rust` of the checkout around this folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NewHook {
+    /// Where an app goes
+    Placement,
+    /// Which apps had better be elsewhere
+    Rebalance,
+    /// What is snapshotted when, and which copies may go
+    Backups,
+    /// What becomes of the volumes of a silent node
+    Failover,
+}
+
+/// What an operator would write into a node's configuration.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Settings, as JSON, or the name of a file that holds them after an @ [default: none]
+    #[arg(long = "settings", value_name = "JSON|@FILE")]
+    pub(crate) text: Option<String>,
+}

@@ -1,0 +1,103 @@
+//! `flocker plugin`, for those who write plugins: works on files, with a node's own host and its limits, without a node.
+
+mod bench;
+mod check;
+mod inspect;
+mod new;
+mod replay;
+mod scenario;
+mod sign;
+mod test;
+
+use std::{fs, path::Path};
+
+use flocker_api::{Code, Failure};
+use flocker_plugins::{Configured, HostConfig, Loaded, PluginHost};
+
+use crate::{
+    args::{AuthorCommand, Settings},
+    terminal::Answer,
+};
+
+pub(super) async fn run(command: AuthorCommand) -> Result<Answer, Failure> {
+    // The host is synchronous, and takes as long as the plugin does.
+    match tokio::task::spawn_blocking(move || work(command)).await {
+        Ok(result) => result,
+        Err(error) => Err(Failure::new(Code::INTERNAL, format!("it broke off: {error}"))),
+    }
+}
+
+fn work(command: AuthorCommand) -> Result<Answer, Failure> {
+    match command {
+        AuthorCommand::New(new) => new::new(&new),
+        AuthorCommand::Inspect { file } => inspect::inspect(&file),
+        AuthorCommand::Check { file, settings } => check::check(&file, &settings),
+        AuthorCommand::Test { file, scenarios } => test::test(&file, &scenarios),
+        AuthorCommand::Bench { file, settings } => bench::bench(&file, &settings),
+        AuthorCommand::Replay { file, records, since, settings } => {
+            replay::replay(&file, &records, since, &settings)
+        }
+        AuthorCommand::Sign { file, key, comment } => sign::sign(&file, &key, comment),
+        AuthorCommand::Verify { file, key } => sign::verify(&file, &key),
+    }
+}
+
+/// A host as a node has it, except that it keeps nothing.
+fn host() -> Result<PluginHost, Failure> {
+    PluginHost::new(HostConfig::default()).map_err(|e| Failure::from_error(Code::INTERNAL, &e))
+}
+
+/// Loads a plugin as a node does.
+fn load(host: &PluginHost, file: &Path, settings: String) -> Result<Loaded, Failure> {
+    host.load(&configured(file, settings)).map_err(unusable)
+}
+
+fn configured(file: &Path, settings: String) -> Configured {
+    Configured { settings, ..Configured::new(file) }
+}
+
+/// A file that cannot be used for what was asked.
+fn unusable(error: impl std::error::Error) -> Failure {
+    Failure::from_error(Code::INVALID_ARGUMENT, &error)
+}
+
+/// Lets the plugin's own words be seen on stderr, as a node's log shows them.
+fn listen() {
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).without_time();
+    // There is no other: this program asks once.
+    let _ = log.with_target(false).with_env_filter("plugin=trace").try_init();
+}
+
+impl Settings {
+    /// The settings as JSON; empty where there are none.
+    fn read(&self) -> Result<String, Failure> {
+        match self.text.as_deref().map(|text| (text.strip_prefix('@'), text)) {
+            None => Ok(String::new()),
+            Some((None, text)) => Ok(text.to_owned()),
+            Some((Some(path), _)) => read(Path::new(path)),
+        }
+    }
+}
+
+/// A file's text.
+fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|e| cannot("read", path, &e))
+}
+
+fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+    let message = format!("could not {what} `{}`: {error}", path.display());
+    Failure::new(Code::INVALID_ARGUMENT, message)
+}
+
+/// Facts below each other, each with its name; a fact of several lines stays in its column.
+fn facts(facts: &[(&str, String)]) -> String {
+    let mut text = String::new();
+    for (name, fact) in facts {
+        for (position, line) in fact.lines().enumerate() {
+            let name = if position == 0 { name } else { "" };
+            text += format!("{name:<10}  {line}").trim_end();
+            text.push('\n');
+        }
+    }
+    text
+}

@@ -1,0 +1,117 @@
+//! Every kind of question, answered by the built-in policy: an app goes where most is left, nothing moves, volumes wait
+//! for an operator, a snapshot each hour.
+
+use flocker_planner::BuiltIn;
+
+use super::*;
+
+const ALL: [Hook; 4] = [Hook::Placement, Hook::Rebalance, Hook::Failover, Hook::BackupSchedule];
+
+const CLUSTER: &str = r#"
+[cluster]
+nodes = [{ name = "b", alive = false }, { name = "a" }]
+apps = [{ name = "shop", node = "b", memory-bytes = "1GiB" }]
+volumes = [{ name = "shop.data", app = "shop", snapshot-ms = "50m ago" }]
+replicas = [{ volume = "shop.data", node = "a", taken-ms = "1m ago" }]
+"#;
+
+/// What is not as expected, as `what: expected / got`.
+fn asked(questions: &str) -> Result<Vec<String>, String> {
+    let scenario = Scenario::parse(&format!("{CLUSTER}{questions}"), false)?;
+    let outcomes = scenario.ask(&BuiltIn, &ALL)?;
+    let mismatches = outcomes.into_iter().flat_map(|o| o.mismatches);
+    Ok(mismatches.map(|m| format!("{}: {} / {}", m.what, m.expected, m.got)).collect())
+}
+
+#[track_caller]
+fn check(questions: &str, mismatches: &[&str]) {
+    assert_eq!(asked(questions).unwrap(), mismatches);
+}
+
+#[test]
+fn moves_are_compared_in_their_order() {
+    check("[[rebalance]]\nexpect = { moves = [] }", &[]);
+    check(
+        "[[rebalance]]\nexpect = { moves = [{ app = \"shop\", target = \"a\" }] }",
+        &["moves: shop -> a / none"],
+    );
+}
+
+const SILENT: &str =
+    "[[failover]]\nnode = \"b\"\nsilent-ms = \"30s\"\nfenced = true\nvotes = 2\nquorum = 2\n";
+
+#[test]
+fn courses_are_compared_per_volume() {
+    let expect = |course: &str| {
+        format!("{SILENT}expect = {{ courses = {{ \"shop.data\" = \"{course}\" }} }}")
+    };
+    check(&expect("freeze"), &[]);
+    check(&expect("promote a"), &["course of shop.data: promote a / freeze"]);
+    check(&expect("wait 5000ms"), &["course of shop.data: wait 5s / freeze"]);
+    assert!(asked(&expect("run")).unwrap_err().contains("`run` is none of"));
+    assert!(asked(&expect("promote z")).unwrap_err().contains("no node `z`"));
+}
+
+#[test]
+fn what_is_due_is_compared_with_its_time() {
+    let expect = |due: &str| {
+        format!(
+            "[[schedule]]\nhorizon-ms = \"15m\"\nexpect = {{ due = [{due}], ask-again-ms = \"15m\" }}"
+        )
+    };
+    let due = |at: &str| {
+        expect(&format!(
+            "{{ volume = \"shop.data\", lane = \"snapshot\", at-ms = \"{at}\", label = \"hourly\" }}"
+        ))
+    };
+    check(&due("in 10m"), &[]);
+    check(&due("now"), &["shop.data snapshot, when: now / in 10m"]);
+    check(&expect(""), &["due: none / shop.data snapshot"]);
+}
+
+#[test]
+fn copies_are_compared_whatever_their_order() {
+    let expect = |expect: &str| {
+        format!(
+            "[[prune]]\nvolume = \"shop.data\"\nlane = \"snapshot\"\nexpect = {{ {expect} }}\n\
+             copies = [{{ tag = \"new\", taken-ms = \"61m ago\" }}, {{ tag = \"old\", taken-ms = \"62m ago\" }}]"
+        )
+    };
+    check(&expect("kept = [\"new\"], dropped = [\"old\"]"), &[]);
+    check(&expect("kept = [\"old\", \"new\"]"), &["kept: old, new / new"]);
+    assert!(asked(&expect("kept = [\"none\"]")).unwrap_err().contains("no copy `none`"));
+}
+
+#[test]
+fn what_an_app_needs_is_in_the_cluster_and_holders_follow_from_replicas() {
+    let placement = "[[placement]]\napp = \"shop\"\npurpose = \"drain\"\nexpect = ";
+    check(
+        &format!("{placement}{{ node = \"a\", refused = [], reasons = {{ a = \"built-in\" }} }}"),
+        &[],
+    );
+    check(&format!("{placement}{{ scores = {{ b = 1 }} }}"), &["score of b: 1 / it was excluded"]);
+    check(&format!("{placement}{{ failure = \"trap\" }}"), &["failure: trap / none"]);
+}
+
+#[test]
+fn a_scenario_that_can_only_pass_is_refused() {
+    let said = |questions: &str| asked(questions).unwrap_err();
+    assert_eq!(said(""), "it asks nothing");
+    assert_eq!(said("[[rebalance]]\nexpect = {}"), "rebalance: `expect` says nothing");
+    let scenario =
+        Scenario::parse(&format!("{CLUSTER}[[rebalance]]\nexpect = {{ moves = [] }}"), false);
+    let said = scenario.unwrap().ask(&BuiltIn, &[Hook::Placement]).unwrap_err();
+    assert_eq!(said, "rebalance: the plugin has no hook `rebalance`; it has placement");
+    let twice = r#"{"cluster": {"nodes": [{"name": "a"}, {"name": "a"}]}}"#;
+    let said = Scenario::parse(twice, true).unwrap().ask(&BuiltIn, &ALL).unwrap_err();
+    assert_eq!(said, "there are two nodes of the name `a`");
+}
+
+#[test]
+fn the_examples_are_scenarios() {
+    let zone = include_str!("../../../../../../examples/scenarios/zone.toml");
+    let hourly = include_str!("../../../../../../examples/scenarios/hourly.json");
+    assert_eq!(Scenario::parse(zone, false).unwrap().settings(), r#"{"zone":"eu"}"#);
+    let outcomes = Scenario::parse(hourly, true).unwrap().ask(&BuiltIn, &ALL).unwrap();
+    assert!(outcomes.iter().all(|o| o.mismatches.is_empty()), "{outcomes:?}");
+}
