@@ -12,6 +12,9 @@ use crate::shell;
 /// The target of guests.
 pub(crate) const GUEST: &str = "wasm32-unknown-unknown";
 
+/// Our policies, as crates of `plugins/`.
+const POLICIES: [&str; 7] = ["spread", "binpack", "labels", "level", "gfs", "quiet", "careful"];
+
 /// The folder that cargo builds into.
 pub(crate) fn target_folder() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR")
@@ -106,7 +109,7 @@ pub(crate) fn distribution() -> Result<PathBuf> {
     fs::create_dir_all(&folder)
         .with_context(|| format!("could not create `{}`", folder.display()))?;
     let programs = [release.join("flocker-runtime"), release.join("flocker"), gate];
-    for file in programs.into_iter().chain(["spread", "binpack"].map(plugin)) {
+    for file in programs.into_iter().chain(POLICIES.map(plugin)) {
         let Some(name) = file.file_name() else { continue };
         // Copied beside and renamed: the old one may be running.
         let (beside, place) = (folder.join("new"), folder.join(name));

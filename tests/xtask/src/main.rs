@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's chores. It compiles before everything else, so it depends on next to nothing.
 
 mod artifacts;
+mod bench;
 mod demo;
 mod interrupt;
 mod leftovers;
@@ -36,6 +37,8 @@ enum Chore {
     Build,
     /// Sets up what is missing and runs every check and test that can run here.
     Test(test::Options),
+    /// Measures what must not become slow, beside its peers.
+    Bench(bench::Options),
     /// Runs the main job end to end: three nodes, an app that moves between them, and a client that keeps writing.
     Demo(demo::Options),
 }
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Chore::Setup { yes } => setup::everything(yes).map(|missing| missing.is_empty()),
         Chore::Build => build(),
         Chore::Test(options) => test::run(&options),
+        Chore::Bench(options) => bench::run(&options),
         Chore::Demo(options) => demo::run(&options),
     };
     match outcome {
