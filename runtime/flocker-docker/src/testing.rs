@@ -144,6 +144,8 @@ impl TestDocker {
         command.args(["--default-address-pool", &format!("base={a}.{b}.{c}.0/24,size=28")]);
         command.arg(format!("--live-restore={live_restore}"));
         let daemon = command
+            // containerd writes its stacks there when it is slow to end.
+            .env("TMPDIR", folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

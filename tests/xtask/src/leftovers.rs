@@ -1,4 +1,5 @@
-//! What tests may leave behind on a machine: processes, mounts, loop devices, network interfaces, containers.
+//! What tests may leave behind on a machine: processes, mounts, loop devices, network interfaces,
+//! containers, temporary files.
 //! Compares two moments; repairs nothing.
 
 use std::{
@@ -35,6 +36,7 @@ impl Moment {
         things.extend(loop_devices());
         things.extend(names("/sys/class/net").map(|name| format!("network interface {name}")));
         things.extend(containers());
+        things.extend(temporary());
         Self(things)
     }
 
@@ -62,6 +64,14 @@ impl Moment {
 fn names(folder: &str) -> impl Iterator<Item = String> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
+}
+
+/// What our tests, and the containerd that they start, call their temporary files.
+fn temporary() -> impl Iterator<Item = String> {
+    let folder = std::env::temp_dir();
+    let ours = |name: &String| name.starts_with("flocker-") || name.starts_with("containerd.");
+    let found = names(&folder.to_string_lossy()).filter(ours);
+    found.map(move |name| format!("file {}", folder.join(name).display()))
 }
 
 fn processes() -> impl Iterator<Item = String> {

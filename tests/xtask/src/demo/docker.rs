@@ -78,6 +78,8 @@ impl Docker {
             .args(["--userland-proxy=false", "--exec-opt=native.cgroupdriver=cgroupfs"])
             // Without the `/` it would be below the group of whoever started the demo, where nobody looks for it.
             .arg(format!("--cgroup-parent=/{}", control_group(work)))
+            // containerd writes its stacks there when it is slow to end.
+            .env("TMPDIR", work)
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(file.try_clone().context("could not share dockerd's log")?)
