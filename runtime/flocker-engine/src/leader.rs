@@ -7,6 +7,7 @@ mod moving;
 mod nodes;
 mod removing;
 mod runner;
+mod snapshots;
 pub(crate) mod upkeep;
 
 use std::{
@@ -104,6 +105,7 @@ impl Leader {
         let mut rebalanced = Instant::now();
         let tasks = tokio_util::task::TaskTracker::new();
         tasks.spawn(self.clone().watch_nodes(stop.clone()));
+        tasks.spawn(self.clone().keep_snapshots(stop.clone()));
         loop {
             let state = followed.borrow_and_update().clone();
             if let Some(state) = state {
@@ -315,6 +317,7 @@ impl Leader {
                 .collect(),
             changed: state.apps.iter().map(|(name, a)| (name.clone(), a.revision)).collect(),
             volumes: state.volumes.values().map(|v| v.value.clone()).collect(),
+            snapshots: BTreeMap::new(),
             leftovers: state.leftovers.values().cloned().collect(),
             operations: state.operations.iter().filter_map(unfinished).collect(),
             setbacks: setbacks(state),

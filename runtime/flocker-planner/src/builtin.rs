@@ -84,3 +84,33 @@ impl Policies for BuiltIn {
         vec![PolicyAnswer::built_in(superfluous(&Gfs::default(), view.now, &taken))]
     }
 }
+
+/// Nobody: what is asked where no plugin is loaded. Placement is then the built-in policy's, and everything else is left.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoPolicies;
+
+impl Policies for NoPolicies {
+    fn place(&self, _: &Arc<ClusterView>, _: &PlacementQuestion) -> Vec<PolicyAnswer<Answer>> {
+        Vec::new()
+    }
+
+    fn rebalance(
+        &self,
+        _: &Arc<ClusterView>,
+        _: &RebalanceQuestion,
+    ) -> Vec<PolicyAnswer<Vec<ProposedMove>>> {
+        Vec::new()
+    }
+
+    fn fail_over(&self, _: &Arc<ClusterView>, _: &Incident) -> Vec<PolicyAnswer<Vec<Verdict>>> {
+        Vec::new()
+    }
+
+    fn schedule(&self, _: &Arc<ClusterView>, _: &ScheduleQuestion) -> Vec<PolicyAnswer<Schedule>> {
+        Vec::new()
+    }
+
+    fn prune(&self, _: &Arc<ClusterView>, _: &PruneQuestion) -> Vec<PolicyAnswer<Vec<Droppable>>> {
+        Vec::new()
+    }
+}

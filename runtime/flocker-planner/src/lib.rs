@@ -18,7 +18,7 @@ pub mod routes;
 mod view;
 
 pub use backups::{Copied, Droppable, Due, PruneQuestion, Schedule, ScheduleQuestion};
-pub use builtin::BuiltIn;
+pub use builtin::{BuiltIn, NoPolicies};
 pub use failover::{Course, Incident, Verdict};
 pub use placement::{
     Allowed, DecidedBy, Decision, Excluded, SCORE_MAX, Shadow, candidates, check, decide, place,

@@ -3,6 +3,7 @@
 //! Planning again right after a plan was carried out plans nothing. Whatever is not done is said, with the reason.
 
 mod balance;
+pub mod snapshots;
 mod upkeep;
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
@@ -31,6 +32,8 @@ pub struct World {
     pub changed: BTreeMap<AppName, Revision>,
     /// The volumes.
     pub volumes: Vec<Volume>,
+    /// When the newest snapshot by schedule of a volume was taken, as far as it is known.
+    pub snapshots: BTreeMap<VolumeId, Timestamp>,
     /// What nodes may still have that no record names any more.
     pub leftovers: Vec<Leftover>,
     /// The operations that have not ended.

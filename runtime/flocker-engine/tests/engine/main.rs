@@ -14,5 +14,6 @@ mod leftovers;
 mod lifecycle;
 mod moves;
 mod pretend;
+mod snapshots;
 mod supervision;
 mod trouble;

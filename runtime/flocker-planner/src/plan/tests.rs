@@ -540,11 +540,11 @@ fn balanced(moves: &[(u32, u32)]) -> Vec<String> {
     };
     let policies = Balancer(moves.to_vec());
     let plan = plan(&world, &Settings::default(), true, &policies, &mut draw);
-    let begun = |action: &Action| match action {
-        Action::Begin { kind: OperationKind::Move { target, .. }, decision, .. } => {
-            format!("{} to {target}, by {:?}", decision.app, decision.decided_by)
-        }
-        other => format!("{other:?}"),
+    let begun = |action: &Action| {
+        let Action::Begin { kind: OperationKind::Move { target, .. }, decision, .. } = action else {
+            return format!("{action:?}");
+        };
+        format!("{} to {target}, by {:?}", decision.app, decision.decided_by)
     };
     plan.actions.iter().map(begun).collect()
 }
