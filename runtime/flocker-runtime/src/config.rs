@@ -430,7 +430,7 @@ mod tests {
             let (words, hint) = said.split_once("hint: ").unwrap_or((&said, ""));
             let named = value.trim_start_matches("unix://");
             assert!(words.contains(named) || words.contains(flag), "{flag} {value}: {said}");
-            assert!(hint.contains("--") || hint.contains("write"), "{flag} {value}: {said}");
+            assert!(!hint.trim().is_empty(), "{flag} {value}: {said}");
         };
         check("--address", "somewhere");
         check("--address", "0.0.0.0");

@@ -541,7 +541,8 @@ fn balanced(moves: &[(u32, u32)]) -> Vec<String> {
     let policies = Balancer(moves.to_vec());
     let plan = plan(&world, &Settings::default(), true, &policies, &mut draw);
     let begun = |action: &Action| {
-        let Action::Begin { kind: OperationKind::Move { target, .. }, decision, .. } = action else {
+        let Action::Begin { kind: OperationKind::Move { target, .. }, decision, .. } = action
+        else {
             return format!("{action:?}");
         };
         format!("{} to {target}, by {:?}", decision.app, decision.decided_by)
