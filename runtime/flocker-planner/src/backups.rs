@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use flocker_model::{OperationId, Timestamp};
 
-use crate::{
-    BuiltIn, ClusterView, Consultation, Policies, PolicyAnswer, PolicyFailure, policies::sift,
-};
+use crate::{ClusterView, Consultation, PolicyAnswer, PolicyFailure, policies::sift};
 
 /// The lane of snapshots on the owner's node.
 pub const SNAPSHOT: &str = "snapshot";
+
+/// How old a volume's newest snapshot becomes while the policy for it fails.
+const BUILT_IN_EVERY: Duration = Duration::from_hours(1);
 
 /// Policies are asked this often at the most, whatever they wish.
 const ASK_AGAIN_MIN: Duration = Duration::from_secs(1);
@@ -148,14 +149,14 @@ pub fn check_prune(question: &PruneQuestion, droppable: &[Droppable]) -> Result<
 /// Everything that any policy finds due. A policy that fails is stood in for by the built-in one.
 #[must_use]
 pub fn decide_schedule(
-    view: &std::sync::Arc<ClusterView>,
+    view: &ClusterView,
     question: &ScheduleQuestion,
     answers: Vec<PolicyAnswer<Schedule>>,
 ) -> ScheduleDecision {
     let checked = |schedule: &Schedule| check_schedule(question, schedule);
     let (mut usable, mut consultation) = sift(answers, checked);
     if !consultation.failures.is_empty() {
-        let (built_in, asked) = sift(BuiltIn.schedule(view, question), checked);
+        let (built_in, asked) = sift(vec![built_in(view, question)], checked);
         consultation.consulted.extend(asked.consulted);
         usable.extend(built_in);
     }
@@ -172,6 +173,18 @@ pub fn decide_schedule(
     }
     let due = due.into_values().collect();
     ScheduleDecision { due, ask_again: ask_again.max(ASK_AGAIN_MIN), consultation }
+}
+
+/// What stands in for a policy that fails: a snapshot an hour after the one before.
+fn built_in(view: &ClusterView, question: &ScheduleQuestion) -> PolicyAnswer<Schedule> {
+    let due = |row: &u32| {
+        let last = view.volumes.get(usize::try_from(*row).ok()?)?.snapshot;
+        let at = last.map_or(view.now, |last| last + BUILT_IN_EVERY);
+        let (lane, label) = (SNAPSHOT.to_owned(), "hourly".to_owned());
+        Some(Due { volume: *row, at, lane, label })
+    };
+    let due = question.volumes.iter().filter_map(due).collect();
+    PolicyAnswer::built_in(Schedule { due, ask_again: question.horizon })
 }
 
 /// What all policies would let go. One that fails keeps everything: it might have been the one that wanted to.

@@ -5,9 +5,7 @@ use std::{cmp::Reverse, time::Duration};
 
 use flocker_model::OperationId;
 
-use crate::{
-    BuiltIn, ClusterView, Consultation, Policies, PolicyAnswer, PolicyFailure, policies::sift,
-};
+use crate::{ClusterView, Consultation, PolicyAnswer, PolicyFailure, policies::sift};
 
 /// "This node is silent. What is to be done about its volumes?"
 #[derive(Debug, Clone, PartialEq)]
@@ -120,14 +118,14 @@ pub fn check(
 /// several policies freezes: it might have been the careful one. A promotion that the guard does not allow becomes a wait.
 #[must_use]
 pub fn decide(
-    view: &std::sync::Arc<ClusterView>,
+    view: &ClusterView,
     incident: &Incident,
     answers: Vec<PolicyAnswer<Vec<Verdict>>>,
 ) -> FailoverDecision {
     let checked = |verdicts: &Vec<Verdict>| check(view, incident, verdicts);
     let (mut usable, mut consultation) = sift(answers, checked);
     if usable.is_empty() || !consultation.failures.is_empty() {
-        let (careful, built_in) = sift(BuiltIn.fail_over(view, incident), checked);
+        let (careful, built_in) = sift(vec![built_in(incident)], checked);
         consultation.consulted.extend(built_in.consulted);
         usable.extend(careful);
     }
@@ -152,6 +150,13 @@ pub fn decide(
         Ruling { volume: *volume, course, reasons }
     });
     FailoverDecision { rulings: rulings.collect(), consultation }
+}
+
+/// Where no policy is configured, and where one fails: an operator decides.
+fn built_in(incident: &Incident) -> PolicyAnswer<Vec<Verdict>> {
+    let reason = "no policy for failover gave an answer that could be used".to_owned();
+    let freeze = Verdict { course: Course::Freeze, reason };
+    PolicyAnswer::built_in(vec![freeze; incident.volumes.len()])
 }
 
 /// Why nothing may be promoted, whatever policies say.

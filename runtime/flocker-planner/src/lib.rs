@@ -4,7 +4,6 @@
 //! also when it decides to do nothing.
 
 pub mod backups;
-mod builtin;
 pub mod failover;
 pub mod phases;
 mod placement;
@@ -13,16 +12,14 @@ mod policies;
 pub mod rebalance;
 pub mod replicas;
 pub mod restart;
-pub mod retention;
 pub mod routes;
 mod view;
 
 pub use backups::{Copied, Droppable, Due, PruneQuestion, Schedule, ScheduleQuestion};
-pub use builtin::{BuiltIn, NoPolicies};
 pub use failover::{Course, Incident, Verdict};
 pub use placement::{
-    Allowed, DecidedBy, Decision, Excluded, SCORE_MAX, Shadow, candidates, check, decide, place,
-    worth_moving,
+    Allowed, BuiltIn, DecidedBy, Decision, Excluded, SCORE_MAX, Shadow, candidates, check, decide,
+    place, worth_moving,
 };
 pub use policies::{
     Answer, AppRow, Candidate, ClusterView, Consultation, Consulted, Evidence, Failed, NodeRow,

@@ -1,9 +1,9 @@
 //! Where an app goes: hard rules first, then everybody's advice, checked and weighed. Never asks anybody by itself
 //! except through [`Policies`], and never picks a node that a rule or a policy refused.
 
+mod builtin;
 mod decision;
 mod rules;
-pub(crate) mod score;
 #[cfg(test)]
 mod tests;
 
@@ -12,12 +12,13 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 use flocker_model::{NodeName, PlacementRules};
 
 pub use self::{
+    builtin::BuiltIn,
     decision::{DecidedBy, Decision, Shadow},
     rules::{Allowed, Excluded, candidates},
 };
 use crate::{
-    Answer, BuiltIn, Candidate, ClusterView, PlacementQuestion, Policies, PolicyAnswer,
-    PolicyFailure, policies::sift,
+    Answer, Candidate, ClusterView, PlacementQuestion, Policies, PolicyAnswer, PolicyFailure,
+    policies::sift,
 };
 
 /// The best score there is. The scale is absolute, so 5000 of one policy means what 5000 of another does, and scores of

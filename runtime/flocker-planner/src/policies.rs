@@ -143,7 +143,7 @@ pub struct PlacementQuestion {
 /// Asked for every decision of policy. The plugin host implements it with plugins; the built-in policy natively.
 ///
 /// Every method answers for every policy that has an opinion on such questions, in the order in which they were
-/// configured; nothing when there is no such policy at all.
+/// configured; nothing where nobody has one.
 pub trait Policies: Send + Sync + fmt::Debug {
     /// Where an app should be.
     fn place(
@@ -155,30 +155,26 @@ pub trait Policies: Send + Sync + fmt::Debug {
     /// Which apps had better be elsewhere.
     fn rebalance(
         &self,
-        view: &Arc<ClusterView>,
-        question: &RebalanceQuestion,
-    ) -> Vec<PolicyAnswer<Vec<ProposedMove>>>;
+        _: &Arc<ClusterView>,
+        _: &RebalanceQuestion,
+    ) -> Vec<PolicyAnswer<Vec<ProposedMove>>> {
+        Vec::new()
+    }
 
     /// What becomes of the volumes of a silent node.
-    fn fail_over(
-        &self,
-        view: &Arc<ClusterView>,
-        question: &Incident,
-    ) -> Vec<PolicyAnswer<Vec<Verdict>>>;
+    fn fail_over(&self, _: &Arc<ClusterView>, _: &Incident) -> Vec<PolicyAnswer<Vec<Verdict>>> {
+        Vec::new()
+    }
 
     /// What is to be snapshotted or backed up, and when.
-    fn schedule(
-        &self,
-        view: &Arc<ClusterView>,
-        question: &ScheduleQuestion,
-    ) -> Vec<PolicyAnswer<Schedule>>;
+    fn schedule(&self, _: &Arc<ClusterView>, _: &ScheduleQuestion) -> Vec<PolicyAnswer<Schedule>> {
+        Vec::new()
+    }
 
     /// Which copies may go.
-    fn prune(
-        &self,
-        view: &Arc<ClusterView>,
-        question: &PruneQuestion,
-    ) -> Vec<PolicyAnswer<Vec<Droppable>>>;
+    fn prune(&self, _: &Arc<ClusterView>, _: &PruneQuestion) -> Vec<PolicyAnswer<Vec<Droppable>>> {
+        Vec::new()
+    }
 }
 
 /// What one policy made of a question.

@@ -17,7 +17,7 @@ use flocker_engine::{
 use flocker_model::{
     ByteSize, Capacity, CpuMillis, Node, NodeName, NodeStats, Role, Route, ServiceKey, VolumeId,
 };
-use flocker_planner::{NoPolicies, Policies, plan::Settings};
+use flocker_planner::{BuiltIn, Policies, plan::Settings};
 use flocker_ports::{Attachment, Backend as _, PeerError, Reply, Routes, VerifiedMount};
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +66,7 @@ impl World {
     /// A cluster of these nodes with the built-in policy, all running. Nothing moves by itself.
     pub fn start(names: &[&str]) -> Self {
         let settings = Settings { cooldown: Duration::from_secs(86_400), ..Settings::default() };
-        Self::start_with(names, Arc::new(NoPolicies), settings)
+        Self::start_with(names, Arc::new(BuiltIn), settings)
     }
 
     /// A cluster with a policy.

@@ -4,9 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use flocker_model::{NodeName, OperationState, SnapshotTag, VolumeName};
 use flocker_planner::{
-    Answer, ClusterView, Droppable, Due, Incident, NoPolicies, PlacementQuestion, Policies,
-    PolicyAnswer, PolicyFailure, ProposedMove, PruneQuestion, RebalanceQuestion, Schedule,
-    ScheduleQuestion, Verdict, plan::Settings,
+    Answer, BuiltIn, ClusterView, Droppable, Due, PlacementQuestion, Policies, PolicyAnswer,
+    PolicyFailure, PruneQuestion, Schedule, ScheduleQuestion, plan::Settings,
 };
 use flocker_ports::Backend as _;
 use flocker_sim::{Victim, World};
@@ -35,19 +34,7 @@ fn says<A>(answer: Result<A, PolicyFailure>) -> Vec<PolicyAnswer<A>> {
 
 impl Policies for EveryMinute {
     fn place(&self, v: &Arc<ClusterView>, q: &PlacementQuestion) -> Vec<PolicyAnswer<Answer>> {
-        NoPolicies.place(v, q)
-    }
-
-    fn rebalance(
-        &self,
-        v: &Arc<ClusterView>,
-        q: &RebalanceQuestion,
-    ) -> Vec<PolicyAnswer<Vec<ProposedMove>>> {
-        NoPolicies.rebalance(v, q)
-    }
-
-    fn fail_over(&self, v: &Arc<ClusterView>, q: &Incident) -> Vec<PolicyAnswer<Vec<Verdict>>> {
-        NoPolicies.fail_over(v, q)
+        BuiltIn.place(v, q)
     }
 
     fn schedule(

@@ -14,8 +14,7 @@ use flocker_model::{
 
 use super::*;
 use crate::{
-    Answer, ClusterView, Droppable, Incident, PlacementQuestion, PolicyAnswer, ProposedMove,
-    PruneQuestion, RebalanceQuestion, Schedule, ScheduleQuestion, Verdict,
+    Answer, ClusterView, PlacementQuestion, PolicyAnswer, ProposedMove, RebalanceQuestion,
 };
 
 /// Reads a world: `node NAME [dead] [draining]`, `app NAME NODE|- [pinned] [moving:NODE] [memory:GiB] [volume:NODE]`,
@@ -514,18 +513,6 @@ impl Policies for Balancer {
             reason: "it is level there".into(),
         };
         vec![PolicyAnswer::built_in((0..).zip(self.0.iter().rev()).map(proposed).collect())]
-    }
-
-    fn fail_over(&self, _: &Arc<ClusterView>, _: &Incident) -> Vec<PolicyAnswer<Vec<Verdict>>> {
-        vec![]
-    }
-
-    fn schedule(&self, _: &Arc<ClusterView>, _: &ScheduleQuestion) -> Vec<PolicyAnswer<Schedule>> {
-        vec![]
-    }
-
-    fn prune(&self, _: &Arc<ClusterView>, _: &PruneQuestion) -> Vec<PolicyAnswer<Vec<Droppable>>> {
-        vec![]
     }
 }
 

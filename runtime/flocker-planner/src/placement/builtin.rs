@@ -1,10 +1,33 @@
-//! What the built-in policy thinks of a node: apps go where most is left.
+//! The policy that is always there: apps go where most is left. It decides when no plugin is configured, and when none
+//! of the configured ones gives an answer that can be used.
 
-use crate::{NodeRow, PlacementQuestion};
+use std::sync::Arc;
 
-/// Points of 10000: half for few apps, three tenths for memory, a tenth each for CPU and space; among equals, a node
-/// that holds the data.
-pub(crate) fn score(node: &NodeRow, row: u32, question: &PlacementQuestion) -> i32 {
+use crate::{Answer, ClusterView, NodeRow, PlacementQuestion, Policies, PolicyAnswer};
+
+/// Prefers the node that has promised the least and holds the fewest apps; among equals, one that holds the data. Has no
+/// opinion on anything else.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BuiltIn;
+
+impl Policies for BuiltIn {
+    fn place(
+        &self,
+        view: &Arc<ClusterView>,
+        question: &PlacementQuestion,
+    ) -> Vec<PolicyAnswer<Answer>> {
+        let score = |row: &u32| {
+            let node = usize::try_from(*row).ok().and_then(|row| view.nodes.get(row));
+            // A row that does not exist is refused, never guessed at.
+            node.map_or(-1, |node| score(node, *row, question))
+        };
+        let scores = question.candidates.iter().map(score).collect();
+        vec![PolicyAnswer::built_in(Answer { scores, ..Answer::default() })]
+    }
+}
+
+/// Points of 10000: half for few apps, three tenths for memory, a tenth each for CPU and space.
+fn score(node: &NodeRow, row: u32, question: &PlacementQuestion) -> i32 {
     // Where it is, the app's own needs are among the promised ones; counting them twice would drive it away.
     let stays = question.current == Some(row);
     let added = |need: u64| if stays { 0 } else { need };
