@@ -58,7 +58,7 @@ impl Hook {
         Self::ALL.into_iter().find(|h| name.package == PACKAGE && h.as_str() == name.interface)
     }
 
-    /// Whether a node asks it anything. What it does not ask yet, `flocker plugin test` does.
+    /// Whether a node asks it anything.
     #[must_use]
     pub fn is_used(self) -> bool {
         match self {
@@ -95,7 +95,7 @@ pub enum Misfit {
     NoLifecycle,
     /// It exports policies only.
     #[error(
-        "it exports {exports}, but no `{PACKAGE}/storage-backend`\nhint: policies are loaded with `--plugin`, without `--grant`"
+        "it exports {exports}, but no `{PACKAGE}/storage-backend`\nhint: build it for the world `backend` of wit/worlds.wit"
     )]
     NoBackend { exports: String },
     /// No hook.

@@ -18,7 +18,7 @@ use crate::{
     chatter::{Chatter, tame},
     contract::Hook,
     engine::Limits,
-    hooks::Ask,
+    hooks::{Ask, Entry},
     state::State,
     view::{Seen, Source, Unseen},
     watchdog::{TICK, Watchdog},
@@ -182,7 +182,7 @@ impl Blueprint {
             store.data_mut().seen.generation = context.generation;
             let lent = store.data_mut().lend(source)?;
             let rep = lent.rep();
-            let verdict = question.put(store, exports, context, lent)?;
+            let verdict = question.put(Entry { store, exports, context, view: lent })?;
             store.data_mut().take_back(Resource::new_own(rep))?;
             Ok(verdict)
         })

@@ -248,16 +248,15 @@ impl PluginHost {
         }
     }
 
-    /// Asks everybody who has an opinion on such questions. `read` checks a verdict and says it in the planner's words;
-    /// `decide` is what the planner would make of answers, and serves to see whether a plugin in shadow disagrees.
-    fn ask<Q: Ask, A: Clone, D: PartialEq>(
+    /// Asks everybody who has an opinion on such questions. `decide` is what the planner would make of answers, and serves
+    /// to see whether a plugin in shadow disagrees.
+    fn ask<Q: Ask, D: PartialEq>(
         &self,
         view: &Arc<ClusterView>,
         (decision, seed): (&OperationId, u64),
-        question: &Q,
-        read: &dyn Fn(Q::Verdict) -> Result<A, PolicyFailure>,
-        decide: &dyn Fn(Vec<PolicyAnswer<A>>) -> D,
-    ) -> Vec<PolicyAnswer<A>> {
+        question: &Q::Question,
+        decide: &dyn Fn(Vec<PolicyAnswer<Q::Answer>>) -> D,
+    ) -> Vec<PolicyAnswer<Q::Answer>> {
         let slots = self.plugins();
         let concerned = |slot: &&Slot| {
             slot.current.mode != Mode::Off && slot.current.loaded.hooks.contains(&Q::HOOK)
@@ -277,7 +276,8 @@ impl PluginHost {
         };
         let source = Source::Live(self.frozen(view));
         let asking = Asking { context, source: &source, recorder: self.recorder.as_ref() };
-        let answers: Vec<_> = asked.iter().map(|p| p.ask(&asking, question, read)).collect();
+        let (crossing, read) = (Q::of(question), |verdict| Q::read(verdict, view, question));
+        let answers: Vec<_> = asked.iter().map(|p| p.ask(&asking, &crossing, &read)).collect();
         compare(&asked, &answers, decide);
         answers
     }
@@ -307,13 +307,10 @@ impl Policies for PluginHost {
         view: &Arc<ClusterView>,
         question: &PlacementQuestion,
     ) -> Vec<PolicyAnswer<Answer>> {
-        let read = |verdict| {
-            let answer = hooks::placement::answer(verdict);
-            flocker_planner::check(question, &answer).map(|()| answer)
-        };
-        let decide = |answers| flocker_planner::decide(view, question, answers, &BuiltIn).chosen;
         let about = (&question.decision, question.seed);
-        self.ask(view, about, &hooks::Evaluate::from(question), &read, &decide)
+        self.ask::<hooks::Evaluate, _>(view, about, question, &|answers| {
+            flocker_planner::decide(view, question, answers, &BuiltIn).chosen
+        })
     }
 
     fn rebalance(
@@ -321,16 +318,11 @@ impl Policies for PluginHost {
         view: &Arc<ClusterView>,
         question: &RebalanceQuestion,
     ) -> Vec<PolicyAnswer<Vec<ProposedMove>>> {
-        let read = |verdict| {
-            let moves = hooks::rebalance::answer(verdict);
-            rebalance::check(view, question, &moves).map(|()| moves)
-        };
-        let decide = |answers| {
+        let about = (&question.decision, question.seed);
+        self.ask::<hooks::Plan, _>(view, about, question, &|answers| {
             let moves = rebalance::decide(view, question, answers).moves;
             moves.into_iter().map(|(_, m)| (m.app, m.target)).collect::<Vec<_>>()
-        };
-        let about = (&question.decision, question.seed);
-        self.ask(view, about, &hooks::Plan::from(question), &read, &decide)
+        })
     }
 
     fn fail_over(
@@ -338,16 +330,11 @@ impl Policies for PluginHost {
         view: &Arc<ClusterView>,
         question: &Incident,
     ) -> Vec<PolicyAnswer<Vec<Verdict>>> {
-        let read = |verdict| {
-            let verdicts = hooks::failover::answer(verdict)?;
-            failover::check(view, question, &verdicts).map(|()| verdicts)
-        };
-        let decide = |answers| {
+        let about = (&question.decision, question.seed);
+        self.ask::<hooks::Decide, _>(view, about, question, &|answers| {
             let rulings = failover::decide(view, question, answers).rulings;
             rulings.into_iter().map(|r| r.course).collect::<Vec<_>>()
-        };
-        let about = (&question.decision, question.seed);
-        self.ask(view, about, &hooks::Decide::from(question), &read, &decide)
+        })
     }
 
     fn schedule(
@@ -355,13 +342,10 @@ impl Policies for PluginHost {
         view: &Arc<ClusterView>,
         question: &ScheduleQuestion,
     ) -> Vec<PolicyAnswer<Schedule>> {
-        let read = |verdict| {
-            let schedule = hooks::backups::schedule(verdict);
-            backups::check_schedule(question, &schedule).map(|()| schedule)
-        };
-        let decide = |answers| backups::decide_schedule(view, question, answers).due;
         let about = (&question.decision, question.seed);
-        self.ask(view, about, &hooks::Next::from(question), &read, &decide)
+        self.ask::<hooks::Next, _>(view, about, question, &|answers| {
+            backups::decide_schedule(view, question, answers).due
+        })
     }
 
     fn prune(
@@ -369,16 +353,11 @@ impl Policies for PluginHost {
         view: &Arc<ClusterView>,
         question: &PruneQuestion,
     ) -> Vec<PolicyAnswer<Vec<Droppable>>> {
-        let read = |verdict| {
-            let droppable = hooks::backups::droppable(verdict);
-            backups::check_prune(question, &droppable).map(|()| droppable)
-        };
-        let decide = |answers| {
+        let about = (&question.decision, question.seed);
+        self.ask::<hooks::Prune, _>(view, about, question, &|answers| {
             let may_go = backups::decide_prune(question, answers).droppable;
             may_go.into_keys().collect::<Vec<_>>()
-        };
-        let about = (&question.decision, question.seed);
-        self.ask(view, about, &hooks::Prune::from(question), &read, &decide)
+        })
     }
 }
 

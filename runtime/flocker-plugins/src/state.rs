@@ -67,6 +67,7 @@ impl State {
 }
 
 impl types::Host for State {}
+
 impl log::Host for State {
     fn enabled(&mut self, at: log::Level) -> wasmtime::Result<bool> {
         // Not the daemon's real level: the answer would depend on how it was started, and a replay on another machine.

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use flocker_model::Timestamp;
-use flocker_planner::{Droppable, Due, PruneQuestion, Schedule, ScheduleQuestion};
+use flocker_planner::{
+    ClusterView, Droppable, Due, PolicyFailure, PruneQuestion, Schedule, ScheduleQuestion,
+    backups::{check_prune, check_schedule},
+};
 use serde::{Deserialize, Serialize};
-use wasmtime::{Store, component::Resource};
 
-use super::{Ask, exported, reason};
+use super::{Ask, Entry, exported, reason};
 use crate::{
     bindings::{
         exports::flocker::plugin::backup_schedule::{self, BackupCopy},
@@ -15,9 +17,6 @@ use crate::{
     },
     chatter::tame,
     contract::Hook,
-    guest::Exports,
-    state::State,
-    view::View,
 };
 
 /// The longest name of a lane, and the longest label.
@@ -31,40 +30,38 @@ pub(crate) struct Next {
 }
 
 impl Ask for Next {
+    type Question = ScheduleQuestion;
+    type Answer = Schedule;
     type Verdict = backup_schedule::Schedule;
     const HOOK: Hook = Hook::BackupSchedule;
     const KIND: &'static str = "schedule";
 
-    fn put(
-        &self,
-        store: &mut Store<State>,
-        exports: &Exports,
-        context: &types::Context,
-        view: Resource<View>,
-    ) -> wasmtime::Result<Result<Self::Verdict, types::Failure>> {
-        let hook = exported(exports.backups.as_ref(), Self::HOOK)?;
-        hook.call_next(store, context, view, &self.volumes, self.horizon_ms)
-    }
-}
-
-impl From<&ScheduleQuestion> for Next {
-    fn from(question: &ScheduleQuestion) -> Self {
+    fn of(question: &ScheduleQuestion) -> Self {
         let horizon_ms = u64::try_from(question.horizon.as_millis()).unwrap_or(u64::MAX);
         Self { volumes: question.volumes.clone(), horizon_ms }
     }
-}
 
-/// The verdict, as the planner knows it.
-pub(crate) fn schedule(verdict: backup_schedule::Schedule) -> Schedule {
-    let due = |d: backup_schedule::Due| Due {
-        volume: d.volume,
-        at: Timestamp(d.at_ms),
-        lane: tame(&d.lane, NAME_CHARS_MAX),
-        label: tame(&d.label, NAME_CHARS_MAX),
-    };
-    Schedule {
-        due: verdict.due.into_iter().map(due).collect(),
-        ask_again: Duration::from_millis(verdict.ask_again_ms),
+    fn put(&self, entry: Entry<'_>) -> wasmtime::Result<Result<Self::Verdict, types::Failure>> {
+        let hook = exported(entry.exports.backups.as_ref(), Self::HOOK)?;
+        hook.call_next(entry.store, entry.context, entry.view, &self.volumes, self.horizon_ms)
+    }
+
+    fn read(
+        verdict: Self::Verdict,
+        _: &ClusterView,
+        question: &ScheduleQuestion,
+    ) -> Result<Schedule, PolicyFailure> {
+        let due = |d: backup_schedule::Due| Due {
+            volume: d.volume,
+            at: Timestamp(d.at_ms),
+            lane: tame(&d.lane, NAME_CHARS_MAX),
+            label: tame(&d.label, NAME_CHARS_MAX),
+        };
+        let schedule = Schedule {
+            due: verdict.due.into_iter().map(due).collect(),
+            ask_again: Duration::from_millis(verdict.ask_again_ms),
+        };
+        check_schedule(question, &schedule).map(|()| schedule)
     }
 }
 
@@ -77,24 +74,13 @@ pub(crate) struct Prune {
 }
 
 impl Ask for Prune {
+    type Question = PruneQuestion;
+    type Answer = Vec<Droppable>;
     type Verdict = Vec<backup_schedule::Droppable>;
     const HOOK: Hook = Hook::BackupSchedule;
     const KIND: &'static str = "prune";
 
-    fn put(
-        &self,
-        store: &mut Store<State>,
-        exports: &Exports,
-        context: &types::Context,
-        view: Resource<View>,
-    ) -> wasmtime::Result<Result<Self::Verdict, types::Failure>> {
-        let hook = exported(exports.backups.as_ref(), Self::HOOK)?;
-        hook.call_prune(store, context, view, self.volume, &self.lane, &self.copies)
-    }
-}
-
-impl From<&PruneQuestion> for Prune {
-    fn from(question: &PruneQuestion) -> Self {
+    fn of(question: &PruneQuestion) -> Self {
         let copy = |c: &flocker_planner::Copied| BackupCopy {
             tag: c.tag.clone(),
             taken_ms: c.taken.0,
@@ -108,11 +94,27 @@ impl From<&PruneQuestion> for Prune {
             copies: question.copies.iter().map(copy).collect(),
         }
     }
-}
 
-/// The verdict, as the planner knows it.
-pub(crate) fn droppable(verdict: Vec<backup_schedule::Droppable>) -> Vec<Droppable> {
-    let may_go =
-        |d: backup_schedule::Droppable| Droppable { copy: d.copy, reason: reason(&d.reason) };
-    verdict.into_iter().map(may_go).collect()
+    fn put(&self, entry: Entry<'_>) -> wasmtime::Result<Result<Self::Verdict, types::Failure>> {
+        let hook = exported(entry.exports.backups.as_ref(), Self::HOOK)?;
+        hook.call_prune(
+            entry.store,
+            entry.context,
+            entry.view,
+            self.volume,
+            &self.lane,
+            &self.copies,
+        )
+    }
+
+    fn read(
+        verdict: Self::Verdict,
+        _: &ClusterView,
+        question: &PruneQuestion,
+    ) -> Result<Vec<Droppable>, PolicyFailure> {
+        let may_go =
+            |d: backup_schedule::Droppable| Droppable { copy: d.copy, reason: reason(&d.reason) };
+        let droppable: Vec<_> = verdict.into_iter().map(may_go).collect();
+        check_prune(question, &droppable).map(|()| droppable)
+    }
 }

@@ -1,16 +1,12 @@
 //! Where an app should be.
 
-use flocker_planner::{Answer, PlacementQuestion, Reason};
+use flocker_planner::{Answer, ClusterView, PlacementQuestion, PolicyFailure, Reason};
 use serde::{Deserialize, Serialize};
-use wasmtime::{Store, component::Resource};
 
-use super::{Ask, exported, reason};
+use super::{Ask, Entry, exported, reason};
 use crate::{
     bindings::{exports::flocker::plugin::placement, flocker::plugin::types},
     contract::Hook,
-    guest::Exports,
-    state::State,
-    view::View,
 };
 
 /// `placement.evaluate`.
@@ -21,24 +17,13 @@ pub(crate) struct Evaluate {
 }
 
 impl Ask for Evaluate {
+    type Question = PlacementQuestion;
+    type Answer = Answer;
     type Verdict = placement::Verdict;
     const HOOK: Hook = Hook::Placement;
     const KIND: &'static str = "placement";
 
-    fn put(
-        &self,
-        store: &mut Store<State>,
-        exports: &Exports,
-        context: &types::Context,
-        view: Resource<View>,
-    ) -> wasmtime::Result<Result<Self::Verdict, types::Failure>> {
-        let hook = exported(exports.placement.as_ref(), Self::HOOK)?;
-        hook.call_evaluate(store, context, view, &self.request, &self.candidates)
-    }
-}
-
-impl From<&PlacementQuestion> for Evaluate {
-    fn from(question: &PlacementQuestion) -> Self {
+    fn of(question: &PlacementQuestion) -> Self {
         let label = |(key, value): (&String, &String)| types::Attr {
             key: format!("label:{key}"),
             value: value.clone(),
@@ -61,20 +46,29 @@ impl From<&PlacementQuestion> for Evaluate {
         };
         Self { request, candidates: question.candidates.clone() }
     }
-}
 
-/// The verdict, as the planner knows it.
-pub(crate) fn answer(verdict: placement::Verdict) -> Answer {
-    let said = |r: placement::Reason| Reason {
-        candidate: r.candidate,
-        code: r.code,
-        text: reason(&r.text),
-    };
-    // A few per candidate are plenty; a flood of them is not kept.
-    let reasons_max = verdict.scores.len().saturating_mul(4);
-    Answer {
-        reasons: verdict.reasons.into_iter().take(reasons_max).map(said).collect(),
-        scores: verdict.scores,
-        ask_again_ms: verdict.ask_again_ms,
+    fn put(&self, entry: Entry<'_>) -> wasmtime::Result<Result<Self::Verdict, types::Failure>> {
+        let hook = exported(entry.exports.placement.as_ref(), Self::HOOK)?;
+        hook.call_evaluate(entry.store, entry.context, entry.view, &self.request, &self.candidates)
+    }
+
+    fn read(
+        verdict: Self::Verdict,
+        _: &ClusterView,
+        question: &PlacementQuestion,
+    ) -> Result<Answer, PolicyFailure> {
+        let said = |r: placement::Reason| Reason {
+            candidate: r.candidate,
+            code: r.code,
+            text: reason(&r.text),
+        };
+        // A few per candidate are plenty; a flood of them is not kept.
+        let reasons_max = verdict.scores.len().saturating_mul(4);
+        let answer = Answer {
+            reasons: verdict.reasons.into_iter().take(reasons_max).map(said).collect(),
+            scores: verdict.scores,
+            ask_again_ms: verdict.ask_again_ms,
+        };
+        flocker_planner::check(question, &answer).map(|()| answer)
     }
 }

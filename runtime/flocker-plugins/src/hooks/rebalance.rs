@@ -1,16 +1,14 @@
 //! Which apps had better be elsewhere.
 
-use flocker_planner::{ProposedMove, RebalanceQuestion};
+use flocker_planner::{
+    ClusterView, PolicyFailure, ProposedMove, RebalanceQuestion, rebalance::check,
+};
 use serde::{Deserialize, Serialize};
-use wasmtime::{Store, component::Resource};
 
-use super::{Ask, exported, reason};
+use super::{Ask, Entry, exported, reason};
 use crate::{
     bindings::{exports::flocker::plugin::rebalance, flocker::plugin::types},
     contract::Hook,
-    guest::Exports,
-    state::State,
-    view::View,
 };
 
 /// `rebalance.plan`.
@@ -21,35 +19,33 @@ pub(crate) struct Plan {
 }
 
 impl Ask for Plan {
+    type Question = RebalanceQuestion;
+    type Answer = Vec<ProposedMove>;
     type Verdict = Vec<rebalance::Move>;
     const HOOK: Hook = Hook::Rebalance;
     const KIND: &'static str = "rebalance";
 
-    fn put(
-        &self,
-        store: &mut Store<State>,
-        exports: &Exports,
-        context: &types::Context,
-        view: Resource<View>,
-    ) -> wasmtime::Result<Result<Self::Verdict, types::Failure>> {
-        let hook = exported(exports.rebalance.as_ref(), Self::HOOK)?;
-        hook.call_plan(store, context, view, &self.movable, self.moves_max)
-    }
-}
-
-impl From<&RebalanceQuestion> for Plan {
-    fn from(question: &RebalanceQuestion) -> Self {
+    fn of(question: &RebalanceQuestion) -> Self {
         Self { movable: question.movable.clone(), moves_max: question.moves_max }
     }
-}
 
-/// The verdict, as the planner knows it.
-pub(crate) fn answer(verdict: Vec<rebalance::Move>) -> Vec<ProposedMove> {
-    let proposed = |m: rebalance::Move| ProposedMove {
-        app: m.app,
-        target: m.target,
-        gain: m.gain,
-        reason: reason(&m.reason),
-    };
-    verdict.into_iter().map(proposed).collect()
+    fn put(&self, entry: Entry<'_>) -> wasmtime::Result<Result<Self::Verdict, types::Failure>> {
+        let hook = exported(entry.exports.rebalance.as_ref(), Self::HOOK)?;
+        hook.call_plan(entry.store, entry.context, entry.view, &self.movable, self.moves_max)
+    }
+
+    fn read(
+        verdict: Self::Verdict,
+        view: &ClusterView,
+        question: &RebalanceQuestion,
+    ) -> Result<Vec<ProposedMove>, PolicyFailure> {
+        let proposed = |m: rebalance::Move| ProposedMove {
+            app: m.app,
+            target: m.target,
+            gain: m.gain,
+            reason: reason(&m.reason),
+        };
+        let moves: Vec<_> = verdict.into_iter().map(proposed).collect();
+        check(view, question, &moves).map(|()| moves)
+    }
 }
