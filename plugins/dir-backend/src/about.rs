@@ -11,6 +11,7 @@ use crate::{
 const VERSION: u32 = 1;
 /// Registered in wit/codes.md.
 const CODE_STALE: u32 = 10;
+const CODE_DIVERGED: u32 = 13;
 
 /// What may be done with a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +116,14 @@ impl About {
 }
 
 impl Kept {
+    /// A sealed copy whose live folder may hold more than this snapshot must not lose that folder.
+    pub(crate) fn refuse_unless_sealed(&self) -> Answer<()> {
+        if self.sealed {
+            return Ok(());
+        }
+        Err(coded(CODE_DIVERGED, format!("it may hold more than snapshot `{}`", self.tag)))
+    }
+
     pub(crate) fn info(&self) -> SnapshotInfo {
         SnapshotInfo {
             at: Point { tag: self.tag.clone(), guid: self.guid.clone() },

@@ -72,6 +72,9 @@ pub(crate) fn read(path: &str) -> Answer<Option<Vec<u8>>> {
 
 /// Puts a file in the place of another, durably and at once.
 pub(crate) fn replace(folder: &str, name: &str, bytes: &[u8]) -> Answer<()> {
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(failure(format!("`{name}` would be too large to be read again")));
+    }
     let failed = refused("write", name);
     let temporary = format!("{folder}/{name}.new");
     let how = OpenFlags::CREATE | OpenFlags::TRUNCATE;

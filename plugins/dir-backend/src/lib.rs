@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Every change prepares folders first, then replaces `about.json`, then removes what it no longer names. A crash leaves
-//! folders that nothing names; the next change of that volume removes them.
+//! folders that nothing names; a later change of that volume removes them.
 //!
 //! What it does not have, and does not declare: quotas, and snapshots of a moment. A folder that is written to while it
 //! is copied gives a mixture; a move copies again after its seal, and that copy is exact.

@@ -10,15 +10,13 @@ use crate::{
             trees,
         },
     },
-    coded, disk, failure,
+    disk, failure,
 };
 
 const VOLUMES: &str = "volumes";
 const ABOUT: &str = "about.json";
 const SNAPSHOTS: &str = "snapshots";
 const INCOMING: &str = "incoming";
-/// Registered in wit/codes.md.
-const CODE_DIVERGED: u32 = 13;
 
 /// The folder of a volume. Names become paths, so they are checked although the host did.
 fn folder(name: &str) -> Answer<String> {
@@ -247,7 +245,11 @@ pub(crate) fn promote(op: &Op, name: &str, at: &Point) -> Answer<bool> {
     if about.role == Role::Live && about.epoch == op.epoch {
         return Ok(false);
     }
-    let source = snapshot_folder(&here, &about.kept(at)?.guid)?;
+    let kept = about.kept(at)?;
+    if about.role == Role::Sealed {
+        kept.refuse_unless_sealed()?;
+    }
+    let source = snapshot_folder(&here, &kept.guid)?;
     sweep(&here, &about)?;
     let live = format!("live-{}", op.epoch);
     if about.live.as_ref() == Some(&live) {
@@ -268,9 +270,7 @@ pub(crate) fn retire(op: &Op, name: &str, at: &Point) -> Answer<bool> {
     if about.role == Role::Replica {
         return Ok(false);
     }
-    if !about.kept(at)?.sealed {
-        return Err(coded(CODE_DIVERGED, format!("it may hold more than snapshot `{}`", at.tag)));
-    }
+    about.kept(at)?.refuse_unless_sealed()?;
     about.role = Role::Replica;
     about.epoch = op.epoch;
     about.live = None;
@@ -354,7 +354,8 @@ pub(crate) fn finish_receive(op: &Op, name: &str, to: &Point, bytes: u64) -> Ans
 }
 
 pub(crate) fn abort_receive(op: &Op, name: &str) -> Answer<bool> {
-    let Some(about) = find(name)? else { return Ok(false) };
+    // One that is being removed is not to be found either: then that is finished.
+    let Some(about) = find(name)? else { return destroy(op, name) };
     about.refuse_stale(op)?;
     if about.role != Role::Replica {
         return Ok(false);

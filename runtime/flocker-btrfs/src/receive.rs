@@ -19,7 +19,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use flocker_model::{ByteSize, Point, Role, Snapshot, VolumeId};
-use flocker_ports::{BackendError, Change, Op, Receiver, ResumeToken};
+use flocker_ports::{BackendError, Change, HereAlready, Op, Receiver, ResumeToken};
 use tokio::{
     fs::File,
     io::{AsyncReadExt, AsyncWriteExt},
@@ -145,10 +145,6 @@ struct BtrfsReceiver {
     session: Arc<Mutex<Option<Session>>>,
     stop: CancellationToken,
 }
-
-/// The snapshot is here already: takes the stream and throws it away.
-#[derive(Debug)]
-struct HereAlready(Snapshot);
 
 impl Node {
     pub(crate) async fn receive(
@@ -470,20 +466,5 @@ impl Drop for BtrfsReceiver {
             // Dropping the child kills it.
             drop(session.take());
         }
-    }
-}
-
-#[async_trait]
-impl Receiver for HereAlready {
-    fn resume_token(&self) -> Option<ResumeToken> {
-        None
-    }
-
-    async fn write(&mut self, _chunk: Bytes) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    async fn finish(self: Box<Self>) -> Result<Snapshot, BackendError> {
-        Ok(self.0)
     }
 }

@@ -136,9 +136,7 @@ impl Drain {
                 Err(failure) => return Err(failure),
             }
             if operation.state.is_final() {
-                if let Some(progress) = self.progress.remove(&operation.id) {
-                    progress.clear();
-                }
+                drop(self.progress.remove(&operation.id));
                 let text = show::operation_text(operation);
                 terminal::say(text.lines().last().unwrap_or_default());
             }
@@ -147,9 +145,6 @@ impl Drain {
     }
 
     fn not_yet(&self, node: &NodeName, limit: Duration) -> Failure {
-        for progress in self.progress.values() {
-            progress.clear();
-        }
         let mut message = format!("node `{node}` is not empty after {}", show::span(limit));
         for (app, why) in &self.left {
             message += &format!("\napp {app}: {why}");

@@ -99,14 +99,10 @@ async fn watch(client: &mut Client, id: &OperationId) -> Result<Operation, Failu
     let mut heard = Instant::now();
     loop {
         let failure = match watch_once(client, id, &mut progress, &mut heard).await {
-            Ok(operation) => {
-                progress.clear();
-                return Ok(operation);
-            }
+            Ok(operation) => return Ok(operation),
             Err(failure) => failure,
         };
         if !terminal::is_no_answer(&failure) || heard.elapsed() > PATIENCE {
-            progress.clear();
             return Err(failure);
         }
         sleep(PAUSE).await;

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use flocker_model::{ByteSize, Operation, OperationKind, OperationState, Phase, Timestamp};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use crate::{show, terminal};
 
-/// How an operation is shown while it runs.
+/// How an operation is shown while it runs. The bar goes with it, whatever ended it.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -24,6 +24,8 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} [{bar:26}] {msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
+        // What happened is said elsewhere.
+        let bar = bar.with_finish(ProgressFinish::AndClear);
         Self { bar, said: String::new(), at: Instant::now() }
     }
 
@@ -57,11 +59,6 @@ impl Progress {
         self.bar.set_position(if is_straight { position as u64 } else { 0 });
         self.bar.set_message(message(operation, sending, now, self.at.elapsed()));
         self.bar.tick();
-    }
-
-    /// Takes the bar away; what happened is said elsewhere.
-    pub(crate) fn clear(&self) {
-        self.bar.finish_and_clear();
     }
 
     fn said_line(&self, operation: &Operation) -> String {

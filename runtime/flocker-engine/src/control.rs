@@ -565,7 +565,7 @@ fn no_app(app: &AppName) -> Refusal {
 }
 
 fn has_container(app: &App, name: &ContainerName) -> Result<(), Refusal> {
-    if app.containers.iter().any(|container| container.name == *name) {
+    if app.container(name).is_some() {
         return Ok(());
     }
     let names: Vec<_> = app.containers.iter().map(|c| c.name.to_string()).collect();

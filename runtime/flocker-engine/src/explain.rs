@@ -1,7 +1,7 @@
 //! Decisions as they are kept for `flocker explain`: a text for people beside a document for machines.
 
 use bytes::Bytes;
-use flocker_planner::{DecidedBy, Decision};
+use flocker_planner::{DecidedBy, Decision, Shadow};
 use serde_json::{Value, json};
 
 /// The decision, as it is kept.
@@ -38,6 +38,7 @@ pub(crate) fn document(decision: &Decision) -> Bytes {
         .iter()
         .map(|f| json!({ "policy": f.policy, "class": f.failure.class, "message": f.failure.message }))
         .collect();
+    let shadows: Vec<Value> = decision.shadows.iter().map(shadow).collect();
     let document = json!({
         "v": 1,
         "id": decision.id.as_str(),
@@ -49,7 +50,18 @@ pub(crate) fn document(decision: &Decision) -> Bytes {
         "excluded": excluded,
         "consulted": consulted,
         "failures": failures,
+        "shadows": shadows,
         "text": decision.to_string(),
     });
     Bytes::from(document.to_string())
+}
+
+/// What a policy in shadow would have chosen, or why its answer could not have been used.
+fn shadow(shadow: &Shadow) -> Value {
+    match &shadow.would {
+        Ok(node) => {
+            json!({ "policy": shadow.policy, "chosen": node.as_ref().map(ToString::to_string) })
+        }
+        Err(f) => json!({ "policy": shadow.policy, "class": f.class, "message": f.message }),
+    }
 }

@@ -64,6 +64,9 @@ pub struct LeaderParts {
     pub rebalance_every: Duration,
 }
 
+/// What the names of snapshots begin with that the leader takes and removes by itself: no operator's may.
+pub(crate) const OWN_SNAPSHOTS: [&str; 2] = [moving::PREFIX, snapshots::PREFIX];
+
 /// The leader. A cheap handle.
 #[derive(Debug, Clone)]
 pub struct Leader {

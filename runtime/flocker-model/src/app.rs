@@ -29,7 +29,7 @@ impl App {
     /// The CPU that all containers together may use; zero where none is limited.
     #[must_use]
     pub fn cpu(&self) -> CpuMillis {
-        CpuMillis(self.containers.iter().filter_map(|c| c.cpu).map(|c| c.0).sum())
+        self.containers.iter().filter_map(|c| c.cpu).sum()
     }
 
     /// The space that all volumes together may use.

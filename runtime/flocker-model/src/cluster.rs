@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    AppName, ByteSize, CpuMillis, Epoch, Guid, NodeName, OperationId, SnapshotTag, Timestamp,
-    VolumeId, VolumeName,
+    AppName, ByteSize, CpuMillis, Epoch, Guid, NodeName, OperationId, Point, SnapshotTag,
+    Timestamp, VolumeId, VolumeName,
 };
 
 /// A machine of the cluster, as it registered itself and as operators marked it.
@@ -142,4 +142,12 @@ pub struct Replica {
     pub tag: SnapshotTag,
     /// That snapshot's identity.
     pub guid: Guid,
+}
+
+impl Replica {
+    /// The snapshot it holds, as nodes tell each other about it.
+    #[must_use]
+    pub fn point(&self) -> Point {
+        Point { tag: self.tag.clone(), guid: self.guid.clone() }
+    }
 }

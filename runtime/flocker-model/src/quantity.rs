@@ -95,6 +95,13 @@ impl std::iter::Sum for ByteSize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct CpuMillis(pub u32);
 
+/// As with [`ByteSize`], more than fits is as much as fits.
+impl std::iter::Sum for CpuMillis {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, cpu| Self(sum.0.saturating_add(cpu.0)))
+    }
+}
+
 impl fmt::Display for CpuMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)

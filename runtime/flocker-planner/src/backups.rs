@@ -1,7 +1,10 @@
 //! What is to be snapshotted or backed up when, and which copies may go. Policies may only add: everything that one of
 //! them finds due is done, and a copy goes only if all of them agree.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use flocker_model::{OperationId, Timestamp};
 
@@ -73,7 +76,7 @@ pub struct Copied {
     pub tag: String,
     /// When it was taken.
     pub taken: Timestamp,
-    /// The label of what was due.
+    /// The label of what was due; of a snapshot's, its letters and digits in lower case.
     pub label: String,
     /// What it refers to.
     pub bytes: u64,
@@ -133,7 +136,7 @@ pub fn check_schedule(
 /// # Errors
 /// A [`PolicyFailure`] of class "invalid-answer": a copy that does not exist or is named twice.
 pub fn check_prune(question: &PruneQuestion, droppable: &[Droppable]) -> Result<(), PolicyFailure> {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for Droppable { copy, .. } in droppable {
         if *copy as usize >= question.copies.len() {
             let message = format!("copy {copy} of {}", question.copies.len());

@@ -58,6 +58,27 @@ pub struct NodeRow {
     pub labels: BTreeMap<String, String>,
 }
 
+impl NodeRow {
+    /// A node that answers, and of which nothing else is known yet.
+    #[must_use]
+    pub fn new(name: NodeName) -> Self {
+        Self {
+            name,
+            alive: true,
+            draining: false,
+            memory: Capacity::default(),
+            cpu: CpuMillis::default(),
+            cpu_promised: CpuMillis::default(),
+            memory_promised: ByteSize::default(),
+            pool: Capacity::default(),
+            load_millis: 0,
+            apps: 0,
+            volumes: 0,
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
 /// An app.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AppRow {
@@ -94,7 +115,7 @@ pub struct VolumeRow {
     pub used: ByteSize,
     /// When somebody was last seen to write to it; `None`: not known.
     pub written: Option<Timestamp>,
-    /// When its newest snapshot by schedule was taken; `None`: there is none.
+    /// When its newest snapshot by schedule was taken; `None`: there is none, or it is not known.
     pub snapshot: Option<Timestamp>,
 }
 
@@ -325,20 +346,7 @@ pub(crate) mod samples {
 
     /// Nodes by name, and volumes with the row of their owner.
     pub(crate) fn view(nodes: &[&str], volumes: &[(&str, u32)]) -> ClusterView {
-        let node = |name: &&str| NodeRow {
-            name: NodeName::new(*name).unwrap(),
-            alive: true,
-            draining: false,
-            memory: Capacity::default(),
-            cpu: CpuMillis(0),
-            cpu_promised: CpuMillis(0),
-            memory_promised: ByteSize(0),
-            pool: Capacity::default(),
-            load_millis: 0,
-            apps: 0,
-            volumes: 0,
-            labels: BTreeMap::new(),
-        };
+        let node = |name: &&str| NodeRow::new(NodeName::new(*name).unwrap());
         let volume = |(name, node): &(&str, u32)| VolumeRow {
             name: VolumeName::new(*name).unwrap(),
             app: None,

@@ -1,7 +1,7 @@
 //! Which apps had better be elsewhere, for the cluster's sake rather than their own. A proposal is advice: the hard
 //! rules and the placement policies still have to agree with the target.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use flocker_model::OperationId;
 
@@ -59,7 +59,7 @@ pub fn check(
     if moves.len() > question.moves_max as usize {
         return refuse(format!("{} moves, at most {} are wanted", moves.len(), question.moves_max));
     }
-    let mut seen = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for proposed in moves {
         let ProposedMove { app, target, gain, .. } = proposed;
         if !question.movable.contains(app) {
@@ -71,7 +71,7 @@ pub fn check(
         if !gain.is_finite() {
             return refuse(format!("the gain of moving app row {app} is no number"));
         }
-        if seen.insert(*app, *target).is_some() {
+        if !seen.insert(*app) {
             return refuse(format!("app row {app} is moved twice"));
         }
     }
@@ -95,7 +95,7 @@ pub fn decide(
             (policy, moves.into_iter())
         })
         .collect();
-    let (mut moves, mut taken) = (Vec::new(), std::collections::BTreeSet::new());
+    let (mut moves, mut taken) = (Vec::new(), BTreeSet::new());
     loop {
         let before = moves.len();
         for (policy, queue) in &mut queues {

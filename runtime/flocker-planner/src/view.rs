@@ -3,8 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use flocker_model::{
-    App, AppRecord, ByteSize, Capacity, CpuMillis, NodeName, OperationId, OperationKind, Purpose,
-    VolumeName,
+    App, AppRecord, ByteSize, Capacity, NodeName, OperationId, OperationKind, Purpose, VolumeName,
 };
 
 use crate::{
@@ -125,18 +124,14 @@ fn home<'a>(world: &'a World, record: &'a AppRecord) -> Option<&'a NodeName> {
 
 fn node_row(seen: &NodeSeen) -> NodeRow {
     NodeRow {
-        name: seen.node.name.clone(),
         alive: seen.alive,
         draining: seen.node.draining,
         memory: Capacity { total: seen.stats.memory.total, free: seen.stats.memory.total },
         cpu: seen.stats.cpu,
-        cpu_promised: CpuMillis(0),
-        memory_promised: ByteSize(0),
         pool: seen.stats.pool,
         load_millis: seen.stats.load_millis,
-        apps: 0,
-        volumes: 0,
         labels: seen.node.labels.clone(),
+        ..NodeRow::new(seen.node.name.clone())
     }
 }
 

@@ -10,7 +10,6 @@
 //! ```
 
 mod answers;
-mod bindings;
 mod call;
 mod copies;
 mod folders;
@@ -28,7 +27,7 @@ mod stream;
 mod tree;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, PoisonError},
 };
@@ -44,7 +43,7 @@ use flocker_ports::{
 pub use limits::BackendLimits;
 pub use open::{BackendConfig, OpenBackendError};
 
-use crate::plugin::Loaded;
+use crate::{bindings::backend as bindings, plugin::Loaded};
 use bindings::exports::flocker::plugin::storage_backend as wit;
 use mounts::{Frozen, Mounts};
 use node::Node;
@@ -124,7 +123,9 @@ impl Node {
         tag: &SnapshotTag,
     ) -> Result<Vec<Snapshot>, BackendError> {
         let Some(first) = volumes.first() else { return Ok(Vec::new()) };
-        for volume in volumes {
+        // One that is named twice has one snapshot.
+        let group: BTreeSet<&VolumeId> = volumes.iter().collect();
+        for volume in &group {
             let found = self.need(volume).await?;
             let exists = match found.role {
                 Role::Replica => {
@@ -134,11 +135,14 @@ impl Node {
             };
             rules::snapshot(op, &found, exists)?;
         }
-        let names: Vec<String> = volumes.iter().map(VolumeId::to_string).collect();
+        let names: Vec<String> = group.iter().map(ToString::to_string).collect();
         let answer = self
             .change(op, first, questions::Snapshot { op: self.op(op), names, tag: tag.to_string() })
             .await?;
-        self.checked("snapshot", Some(first), answers::taken(volumes.len(), tag, answer))
+        let taken = answers::taken(group.len(), tag, answer);
+        let taken = self.checked("snapshot", Some(first), taken)?;
+        let taken: BTreeMap<&VolumeId, Snapshot> = group.into_iter().zip(taken).collect();
+        Ok(volumes.iter().filter_map(|volume| taken.get(volume).cloned()).collect())
     }
 
     async fn attach(&self, op: &Op, volume: &VolumeId) -> Result<Attachment, BackendError> {
@@ -219,19 +223,22 @@ impl Node {
     }
 
     async fn destroy(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {
-        let Some(found) = self.stat(volume).await? else { return Ok(Change::None) };
-        rules::refuse_stale(op, &found)?;
+        let found = self.stat(volume).await?;
+        if let Some(found) = &found {
+            rules::refuse_stale(op, found)?;
+        }
         let entry = self.entry(volume);
         entry.refuse_while_read(volume, |_| true)?;
         entry.slot.stop().await;
         self.mounted("destroy", volume, Mounts::hide).await?;
+        // Also where there is none any more: a crash may have left folders of the plugin's, or bytes of ours.
         self.change(op, volume, Destroy { op: self.op(op), name: volume.to_string() }).await?;
         self.discard(volume).await?;
         if self.stat(volume).await?.is_some() {
             let reason = "it said that the volume is gone, but it is there".to_owned();
             return Err(self.wrong("destroy", Some(volume), reason));
         }
-        Ok(Change::Made)
+        Ok(if found.is_some() { Change::Made } else { Change::None })
     }
 
     async fn destroy_snapshots(

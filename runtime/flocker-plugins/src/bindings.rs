@@ -12,6 +12,8 @@
     reason = "generated"
 )]
 
+pub(crate) mod backend;
+
 // The world with every hook, though no component has to export them all: each hook's bindings are looked up one by one.
 wasmtime::component::bindgen!({
     path: "../../wit",

@@ -189,6 +189,25 @@ pub trait Receiver: Send + fmt::Debug {
     async fn finish(self: Box<Self>) -> Result<Snapshot, BackendError>;
 }
 
+/// The receiver of a snapshot that is here already: takes the stream and throws it away.
+#[derive(Debug)]
+pub struct HereAlready(pub Snapshot);
+
+#[async_trait]
+impl Receiver for HereAlready {
+    fn resume_token(&self) -> Option<ResumeToken> {
+        None
+    }
+
+    async fn write(&mut self, _chunk: Bytes) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Snapshot, BackendError> {
+        Ok(self.0)
+    }
+}
+
 /// What a backend refuses or cannot do, by what it means to the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {

@@ -13,7 +13,8 @@ mod routes;
 mod store;
 
 pub use backend::{
-    Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
+    Attachment, Backend, BackendError, ByteStream, Change, Description, HereAlready, Op, Receiver,
+    ResumeToken,
 };
 pub use clock::{Clock, SystemClock};
 pub use engine::{

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr};
 use async_trait::async_trait;
 use flocker_model::{
     AppName, ByteSize, ContainerName, Epoch, NodeName, NodeStats, OperationId, Point, Revision,
-    Snapshot, SnapshotTag, Timestamp, Transfer, VolumeId, VolumeState,
+    Snapshot, SnapshotTag, Timestamp, Transfer, Volume, VolumeId, VolumeState,
 };
 
 use crate::{ContainerState, LogStream};
@@ -81,6 +81,13 @@ pub struct VolumeEpoch {
     pub id: VolumeId,
     /// Its epoch.
     pub epoch: Epoch,
+}
+
+/// Under the epoch that its record says.
+impl From<&Volume> for VolumeEpoch {
+    fn from(volume: &Volume) -> Self {
+        Self { id: volume.id.clone(), epoch: volume.epoch }
+    }
 }
 
 /// A volume to be made.

@@ -32,7 +32,7 @@ Examples:
   flocker-runtime --node n2 --address 192.168.1.12 --join 192.168.1.11:4521
       another node of it
 
-With --config FILE, the same names are keys of a TOML file:
+With --config FILE, the same names, but for --log and --log-json, are keys of a TOML file:
   node = \"n1\"
   address = \"192.168.1.11\"
   pool-size = \"100GiB\"
@@ -40,7 +40,9 @@ With --config FILE, the same names are keys of a TOML file:
   [[plugin]]
   path = \"spread.wasm\"
   weight = 2
-  settings = { prefer_replica = 300 }";
+  [[plugin]]
+  path = \"level.wasm\"
+  settings = { margin_percent = 20 }";
 
 /// Keeps the volumes of containers on this node, and leads their clients to them. Runs in the foreground.
 #[derive(Debug, Parser)]
@@ -333,9 +335,10 @@ fn subnet(text: &str, address: IpAddr) -> anyhow::Result<Subnet> {
     if prefix == 0 || prefix > bits - 2 {
         bail!(refuse());
     }
+    // What is given may have host bits: `10.88.1.7/24` is the network of `10.88.1.0`.
     let first = match network {
-        IpAddr::V4(n) => IpAddr::V4((n.to_bits() + 1).into()),
-        IpAddr::V6(n) => IpAddr::V6((n.to_bits() + 1).into()),
+        IpAddr::V4(n) => IpAddr::V4(((n.to_bits() & (u32::MAX << (32 - prefix))) + 1).into()),
+        IpAddr::V6(n) => IpAddr::V6(((n.to_bits() & (u128::MAX << (128 - prefix))) + 1).into()),
     };
     let within = |gateway| Subnet { gateway, prefix };
     let inside =
@@ -401,7 +404,10 @@ mod tests {
         };
         check("10.88.1.0/24", "10.88.1.7", "10.88.1.7");
         check("10.88.1.0/24", "192.168.0.4", "10.88.1.1");
+        check("10.88.1.255/24", "192.168.0.4", "10.88.1.1");
+        check("255.255.255.255/30", "192.168.0.4", "255.255.255.253");
         check("fd00:1::/64", "10.0.0.1", "fd00:1::1");
+        check("fd00:1::7/64", "10.0.0.1", "fd00:1::1");
         for bad in ["10.88.1.0", "10.88.1.0/33", "x/24", "10.88.1.0/0"] {
             assert!(subnet(bad, "10.0.0.1".parse().unwrap()).is_err(), "{bad}");
         }

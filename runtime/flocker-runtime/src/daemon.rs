@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use flocker_api::{Forward, Target};
 use flocker_docker::{DockerConfig, DockerEngine};
 use flocker_engine::{
@@ -25,7 +26,7 @@ use flocker_replication::{Receiving, ReceivingConfig, Sender, SenderConfig};
 use flocker_store::{EmbeddedStore, RemoteStore};
 use tokio::{
     net::{TcpListener, UnixListener},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -68,6 +69,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 
 /// What can be found out without making anything on the machine comes first.
 async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    // From here on, being told to read the plugins again does not end a node that is still waiting for something.
+    let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be handled here")?;
     // The node's address may be that of its bridge, which is there only once Docker made it.
     let on_bridge = config.subnet.is_some_and(|subnet| subnet.gateway == config.address);
     if !on_bridge {
@@ -87,7 +90,7 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
 
     let engine = Arc::new(docker(&config));
     let mut ground = Ground::new(engine.clone());
-    let starting = Starting { config, stop, registration, policies, store, engine };
+    let starting = Starting { config, stop, hangup, registration, policies, store, engine };
     match starting.start(&mut ground, socket, listeners).await {
         Ok(running) => running.until_asked().await,
         Err(error) => {
@@ -101,6 +104,7 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
 struct Starting {
     config: Config,
     stop: CancellationToken,
+    hangup: Signal,
     registration: Registration,
     policies: Arc<PluginHost>,
     store: Arc<dyn Store>,
@@ -115,7 +119,7 @@ impl Starting {
         socket: Socket,
         listeners: Option<Listeners>,
     ) -> anyhow::Result<Running> {
-        let Self { config, stop, registration, policies, store, engine } = self;
+        let Self { config, stop, hangup, registration, policies, store, engine } = self;
         let gateway = ground.network(&stop).await?;
         let listeners = match listeners {
             Some(listeners) => listeners,
@@ -156,8 +160,8 @@ impl Starting {
             let (leading, led) = (leader.clone(), stop.clone());
             tasks.spawn(async move { leading.lead(led).await });
         }
-        let reloading = (policies.clone(), config.plugins.clone(), stop.clone());
-        tasks.spawn(plugins::reload_at_hangup(reloading.0, reloading.1, reloading.2));
+        let (reloaded, configured) = (policies.clone(), config.plugins.clone());
+        tasks.spawn(plugins::reload_at_hangup(hangup, reloaded, configured, stop.clone()));
         let answering =
             Answering { config: &config, leader, agent: agent.clone(), policies, store };
         answering.serve(socket.listener, listeners.api, &tasks, &stop);

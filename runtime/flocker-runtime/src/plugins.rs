@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flocker_plugins::{Configured, HostConfig, PluginHost, RecordsConfig, Reloaded};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -34,14 +34,11 @@ pub(crate) async fn load(config: &Config) -> anyhow::Result<Arc<PluginHost>> {
 
 /// Reads the files of the plugins again whenever the daemon is sent SIGHUP. A file that cannot be used changes nothing.
 pub(crate) async fn reload_at_hangup(
+    mut hangup: Signal,
     host: Arc<PluginHost>,
     configured: Vec<Configured>,
     stop: CancellationToken,
 ) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::warn!("SIGHUP cannot be handled here; plugins are read at the start only");
-        return;
-    };
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

@@ -68,8 +68,16 @@ impl Registration {
             let state = followed.borrow_and_update().clone();
             let here = state.is_none_or(|s| s.nodes.contains_key(&self.node.name));
             // A record may also be missing because it cannot be read. Only the operator's word counts.
-            if !here && matches!(self.told_to_go().await, Ok(Some(_))) {
-                return;
+            if !here {
+                match self.told_to_go().await {
+                    Ok(Some(_)) => return,
+                    Ok(None) => {}
+                    // There may be no further change that would let us ask again.
+                    Err(_) => {
+                        tokio::time::sleep(STORE_PAUSE).await;
+                        continue;
+                    }
+                }
             }
             if followed.changed().await.is_err() {
                 std::future::pending::<()>().await;

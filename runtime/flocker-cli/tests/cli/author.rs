@@ -265,18 +265,11 @@ fn costs_are_measured_at_three_sizes() {
 /// `a` and `b` are empty, and `b` is half promised.
 fn view() -> Arc<ClusterView> {
     let node = |name: &str, promised: u64| NodeRow {
-        name: NodeName::new(name).unwrap(),
-        alive: true,
-        draining: false,
         memory: Capacity { total: ByteSize::gib(16), free: ByteSize::gib(16 - promised) },
         cpu: CpuMillis(4000),
-        cpu_promised: CpuMillis(0),
         memory_promised: ByteSize::gib(promised),
         pool: Capacity { total: ByteSize::gib(100), free: ByteSize::gib(50) },
-        load_millis: 0,
-        apps: 0,
-        volumes: 0,
-        labels: BTreeMap::new(),
+        ..NodeRow::new(NodeName::new(name).unwrap())
     };
     Arc::new(ClusterView {
         generation: Revision(7),

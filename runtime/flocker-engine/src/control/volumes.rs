@@ -9,12 +9,12 @@ use flocker_model::{
     App, AppName, ByteSize, Epoch, Left, Leftover, NodeName, OperationId, Snapshot, SnapshotTag,
     Volume, VolumeName, VolumeState,
 };
-use flocker_ports::{Reply, Step, VolumeEpoch, VolumeOrder};
+use flocker_ports::{Reply, Step, VolumeOrder};
 
 use super::{Control, Refusal, volume_id};
 use crate::{
     cluster::{State, Versioned},
-    leader::{Leader, Seen, draw, snapshots_in, upkeep::lock_of},
+    leader::{Leader, OWN_SNAPSHOTS, Seen, draw, snapshots_in, upkeep::lock_of},
     records::Record as _,
 };
 
@@ -85,7 +85,7 @@ impl Control {
         let _mine = self.leader.occupy(owner, &lock_of(&volume.id));
         let revision = cluster.commit(cluster.change().create(&value)).await?;
         let order =
-            VolumeOrder { volume: epoch_of(volume), size: volume.size, owner: volume.ownership };
+            VolumeOrder { volume: volume.into(), size: volume.size, owner: volume.ownership };
         self.tell_owner(volume, Step::CreateVolumes { volumes: vec![order] }).await?;
         let made = cluster.change().create(volume).remove(&Versioned { value, revision });
         cluster.commit(made).await?;
@@ -155,6 +155,13 @@ impl Control {
         let now = self.leader.inner.parts.clock.now();
         let named = SnapshotTag::new(format!("manual-{}", now.0));
         if let Some(tag) = &tag
+            && let Some(ours) = OWN_SNAPSHOTS.iter().find(|ours| tag.as_str().starts_with(**ours))
+        {
+            let message =
+                format!("snapshots named `{ours}…` are taken and removed by Flocker itself");
+            return Err(Refusal::new("invalid-argument", message).hint("choose another `--tag`"));
+        }
+        if let Some(tag) = &tag
             && self.snapshots(name).await?.iter().any(|taken| taken.point.tag == *tag)
         {
             // Asking again for one that is there is no error of a leader; an operator would take it for a new one.
@@ -168,7 +175,7 @@ impl Control {
         }
         let tag =
             tag.map_or(named, Ok).map_err(|e| Refusal::new("invalid-argument", e.to_string()))?;
-        let step = Step::Snapshot { volumes: vec![epoch_of(&known.value)], tag };
+        let step = Step::Snapshot { volumes: vec![(&known.value).into()], tag };
         let mut taken = self.tell_for_snapshots(&known.value, step).await?;
         taken.pop().ok_or_else(|| {
             Refusal::new("internal", format!("the node took no snapshot of volume `{name}`"))
@@ -182,7 +189,7 @@ impl Control {
     pub async fn snapshots(&self, name: &VolumeName) -> Result<Vec<Snapshot>, Refusal> {
         let state = self.state().await?;
         let known = find(&state, name)?;
-        let step = Step::ListSnapshots { volume: epoch_of(&known.value) };
+        let step = Step::ListSnapshots { volume: (&known.value).into() };
         self.tell_for_snapshots(&known.value, step).await
     }
 
@@ -198,7 +205,7 @@ impl Control {
             Some((node.clone(), copies.into_iter().find(|copy| copy.id == volume.id)?))
         };
         let asked = state.nodes.keys().filter_map(on).map(async |(node, state)| {
-            let step = Step::ListSnapshots { volume: epoch_of(volume) };
+            let step = Step::ListSnapshots { volume: volume.into() };
             let listed = tokio::time::timeout(GLANCE, self.tell_node(volume, &node, step)).await;
             let listed = listed.ok().and_then(Result::ok).and_then(|r| snapshots_in(r).ok());
             Copy { node, state, newest: listed.and_then(|mut listed| listed.pop()) }
@@ -270,10 +277,6 @@ fn no_owner(volume: &Volume) -> Refusal {
 fn left(volume: &Volume, node: &NodeName) -> Leftover {
     let Volume { id, name, epoch, .. } = volume.clone();
     Leftover { node: node.clone(), what: Left::Volume { id, name, epoch } }
-}
-
-fn epoch_of(volume: &Volume) -> VolumeEpoch {
-    VolumeEpoch { id: volume.id.clone(), epoch: volume.epoch }
 }
 
 fn find<'a>(state: &'a State, name: &VolumeName) -> Result<&'a Versioned<Volume>, Refusal> {

@@ -1,7 +1,7 @@
 //! The changes of several records at once: the swap of owners, and what the end of an operation leaves.
 
 use flocker_model::{
-    App, AppName, AppState, Epoch, Guid, NodeName, Operation, OperationKind, OperationState, Phase,
+    App, AppName, AppState, Epoch, NodeName, Operation, OperationKind, OperationState, Phase,
     Point, Replica, Volume, VolumeId, VolumeSource,
 };
 use flocker_ports::{AttachOrder, VolumeEpoch};
@@ -14,7 +14,7 @@ pub(super) type Named = (String, Versioned<Volume>);
 
 /// A volume under the epoch that its record says.
 pub(super) fn epoch_of(volume: &Versioned<Volume>) -> VolumeEpoch {
-    VolumeEpoch { id: volume.value.id.clone(), epoch: volume.value.epoch }
+    VolumeEpoch::from(&volume.value)
 }
 
 /// The volumes, as an order to attach them names them.
@@ -24,8 +24,7 @@ pub(super) fn attach_orders(volumes: &[Named]) -> Vec<AttachOrder> {
 
 /// The snapshot at which a node's copy of the volume was when this was written down.
 pub(super) fn copy_at(volume: &Volume, node: &NodeName) -> Option<Point> {
-    let replica = volume.replicas.iter().find(|r| r.node == *node)?;
-    Some(Point { tag: replica.tag.clone(), guid: replica.guid.clone() })
+    volume.replicas.iter().find(|r| r.node == *node).map(Replica::point)
 }
 
 fn set_copy(volume: &mut Volume, node: &NodeName, at: &Point) {
@@ -33,7 +32,7 @@ fn set_copy(volume: &mut Volume, node: &NodeName, at: &Point) {
     volume.replicas.push(Replica {
         node: node.clone(),
         tag: at.tag.clone(),
-        guid: Guid(at.guid.0.clone()),
+        guid: at.guid.clone(),
     });
 }
 

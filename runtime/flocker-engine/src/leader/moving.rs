@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Our snapshots for moves begin so; those of backups and of operators do not, and are left alone.
-const PREFIX: &str = "move-";
+pub(super) const PREFIX: &str = "move-";
 
 /// What a move is about.
 struct Move {

@@ -12,7 +12,8 @@ use flocker_planner::{
     backups::SNAPSHOT,
     plan::snapshots::{Wanted, prunable, wanted},
 };
-use flocker_ports::{PeerError, Step, VolumeEpoch};
+use flocker_ports::{PeerError, PeerErrorKind, Step};
+use futures::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::{Leader, draw, snapshots_in};
@@ -21,8 +22,14 @@ use crate::cluster::State;
 /// How far ahead is asked, and how often at the least: a policy that is loaded later is heard within this time.
 const HORIZON: Duration = Duration::from_mins(1);
 
+/// Volumes that are worked on at once: one that hangs must not hold up the others.
+const AT_ONCE: usize = 8;
+
+/// A node that hangs with a volume and still says that it is well is given up after this time; it is asked again later.
+const DONE_WITHIN: Duration = Duration::from_mins(1);
+
 /// What begins the names of snapshots by schedule; the leader's time in milliseconds and the label follow.
-const PREFIX: &str = "auto-";
+pub(super) const PREFIX: &str = "auto-";
 
 /// When the newest snapshot by schedule of each volume was taken; `None`: there is none.
 type Taken = BTreeMap<VolumeId, Option<Timestamp>>;
@@ -62,16 +69,23 @@ impl Leader {
         }
         let now = self.inner.parts.clock.now();
         let mut pause = wanted.ask_again.min(HORIZON);
-        for (id, due) in wanted.due {
-            let Some(volume) = state.volumes.values().find(|v| v.value.id == id) else { continue };
+        let mut ready = vec![];
+        for (volume, due) in named(&state, &wanted) {
             if due.at > now {
                 pause = pause.min(due.at.since(now));
-            } else if due.lane == SNAPSHOT {
-                if let Err(error) = self.take(&state, &volume.value, &due, taken).await {
-                    tracing::warn!(volume = %volume.value.name, %error, "a snapshot by schedule was not taken");
-                }
-            } else {
-                tracing::warn!(volume = %volume.value.name, lane = %due.lane, "a policy wants what this node cannot do");
+            } else if due.lane != SNAPSHOT {
+                tracing::warn!(volume = %volume.name, lane = %due.lane, "a policy wants what this node cannot do");
+            } else if taken.contains_key(&volume.id) {
+                // What could not be listed may have been taken already, so it is not among these.
+                ready.push(async { (&volume.id, self.take(&state, volume, due).await) });
+            }
+        }
+        let done: Vec<_> = stream::iter(ready).buffer_unordered(AT_ONCE).collect().await;
+        for (id, at) in done {
+            match at {
+                Some(at) => drop(taken.insert(id.clone(), Some(at))),
+                // The answer may only have come too late: what is there is listed again first.
+                None => drop(taken.remove(id)),
             }
         }
         pause.max(Duration::from_secs(1))
@@ -90,56 +104,50 @@ impl Leader {
     /// Finds out what is there of volumes that are due and of which nothing is known; says whether that was any.
     async fn learn(&self, state: &State, wanted: &Wanted, taken: &mut Taken) -> bool {
         taken.retain(|id, _| state.volumes.values().any(|v| v.value.id == *id));
-        let mut learned = false;
-        for (id, _) in &wanted.due {
-            let Some(volume) = state.volumes.values().find(|v| v.value.id == *id) else { continue };
-            if taken.contains_key(id) {
-                continue;
+        let unknown = named(state, wanted).filter(|(volume, _)| !taken.contains_key(&volume.id));
+        let asked = unknown.map(async |(volume, _)| match self.by_schedule(state, volume).await {
+            Ok(all) => Some((volume.id.clone(), all.last().map(|copy| copy.taken))),
+            Err(error) => {
+                tracing::warn!(volume = %volume.name, %error, "its snapshots cannot be listed");
+                None
             }
-            match self.by_schedule(state, &volume.value).await {
-                Ok(all) => {
-                    taken.insert(id.clone(), all.iter().map(|copy| copy.taken).max());
-                    learned = true;
-                }
-                Err(error) => {
-                    tracing::warn!(volume = %volume.value.name, %error, "its snapshots cannot be listed");
-                }
-            }
-        }
-        learned
+        });
+        let asked: Vec<_> = asked.collect();
+        let answers: Vec<_> = stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
+        let n_known = taken.len();
+        taken.extend(answers.into_iter().flatten());
+        taken.len() > n_known
     }
 
     /// The owner's snapshots by schedule, oldest first, beside what policies are told of them.
     async fn by_schedule(&self, state: &State, volume: &Volume) -> Result<Vec<Kept>, PeerError> {
-        let step = Step::ListSnapshots { volume: epoch_of(volume) };
+        let step = Step::ListSnapshots { volume: volume.into() };
         let all = self.tell_owner(state, volume, step).await?;
         let mut copies: Vec<_> = all.into_iter().filter_map(Kept::of).collect();
         copies.sort_by_key(|copy| copy.taken);
         Ok(copies)
     }
 
-    async fn take(
-        &self,
-        state: &State,
-        volume: &Volume,
-        due: &Due,
-        taken: &mut Taken,
-    ) -> Result<(), PeerError> {
+    /// Takes a snapshot, and removes what may go then. When it was taken, if it was.
+    async fn take(&self, state: &State, volume: &Volume, due: &Due) -> Option<Timestamp> {
         let now = self.inner.parts.clock.now();
-        let Ok(tag) = SnapshotTag::new(format!("{PREFIX}{}{}", now.0, suffix(&due.label))) else {
-            return Ok(());
-        };
-        let step = Step::Snapshot { volumes: vec![epoch_of(volume)], tag };
-        self.tell_owner(state, volume, step).await?;
-        taken.insert(volume.id.clone(), Some(now));
+        let step = Step::Snapshot { volumes: vec![volume.into()], tag: tag(now, &due.label) };
+        if let Err(error) = self.tell_owner(state, volume, step).await {
+            tracing::warn!(volume = %volume.name, %error, "a snapshot by schedule was not taken");
+            return None;
+        }
         tracing::info!(volume = %volume.name, label = %due.label, "snapshot taken by schedule");
-        self.prune(state, volume).await
+        if let Err(error) = self.prune(state, volume).await {
+            tracing::warn!(volume = %volume.name, %error, "old snapshots by schedule stay for now");
+        }
+        Some(now)
     }
 
     async fn prune(&self, state: &State, volume: &Volume) -> Result<(), PeerError> {
         let all = self.by_schedule(state, volume).await?;
         let copies = all.iter().map(Kept::for_policies).collect();
-        let (world, id) = (self.world(state), volume.id.clone());
+        let (mut world, id) = (self.world(state), volume.id.clone());
+        world.snapshots.extend(all.last().map(|copy| (id.clone(), copy.taken)));
         let policies = self.inner.parts.policies.clone();
         let asked = tokio::task::spawn_blocking(move || {
             prunable(&world, &id, copies, &*policies, &mut draw)
@@ -151,7 +159,7 @@ impl Leader {
             return Ok(());
         }
         tracing::info!(volume = %volume.name, snapshots = which.len(), "snapshots removed by schedule");
-        let step = Step::DestroySnapshots { volume: epoch_of(volume), which };
+        let step = Step::DestroySnapshots { volume: volume.into(), which };
         self.tell_owner(state, volume, step).await.map(drop)
     }
 
@@ -166,18 +174,33 @@ impl Leader {
         let lock = super::upkeep::lock_of(&volume.id);
         let order =
             Self::order(&draw().0, &lock, flocker_model::Epoch(u64::MAX), state.revision, step);
-        Ok(snapshots_in(self.tell(owner, order).await?).unwrap_or_default())
+        match tokio::time::timeout(DONE_WITHIN, self.tell(owner, order)).await {
+            Ok(reply) => Ok(snapshots_in(reply?).unwrap_or_default()),
+            Err(_) => Err(PeerError {
+                node: owner.clone(),
+                kind: PeerErrorKind::Retry,
+                message: format!("it did not end this within {} s", DONE_WITHIN.as_secs()),
+            }),
+        }
     }
 }
 
-fn epoch_of(volume: &Volume) -> VolumeEpoch {
-    VolumeEpoch { id: volume.id.clone(), epoch: volume.epoch }
+/// The volumes that are due, and what is.
+fn named<'a>(state: &'a State, wanted: &'a Wanted) -> impl Iterator<Item = (&'a Volume, &'a Due)> {
+    let volume = |id: &VolumeId| state.volumes.values().map(|v| &v.value).find(|v| v.id == *id);
+    wanted.due.iter().filter_map(move |(id, due)| Some((volume(id)?, due)))
 }
 
-/// A label as part of a tag: what a tag cannot hold is left out.
-fn suffix(label: &str) -> String {
+/// The name of a snapshot by schedule. What a tag cannot hold of the label is left out.
+fn tag(taken: Timestamp, label: &str) -> SnapshotTag {
+    let label = label.to_ascii_lowercase();
     let kept: String = label.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
-    if kept.is_empty() { kept } else { format!("-{kept}") }
+    let dash = if kept.is_empty() { "" } else { "-" };
+    #[expect(
+        clippy::expect_used,
+        reason = "it begins with a letter, is short, and has no other characters"
+    )]
+    SnapshotTag::new(format!("{PREFIX}{}{dash}{kept}", taken.0)).expect("it is a valid tag")
 }
 
 /// A snapshot whose name was made here.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use flocker_model::{NodeName, OperationState, SnapshotTag, VolumeName};
+use flocker_model::{NodeName, OperationState, SnapshotTag};
 use flocker_planner::{
     Answer, BuiltIn, ClusterView, Droppable, Due, PlacementQuestion, Policies, PolicyAnswer,
     PolicyFailure, PruneQuestion, Schedule, ScheduleQuestion, plan::Settings,
@@ -45,7 +45,7 @@ impl Policies for EveryMinute {
         let due = |row: &u32| {
             let last = view.volumes[*row as usize].snapshot;
             let at = last.map_or(view.now, |last| last + MINUTE);
-            Due { volume: *row, at, lane: "snapshot".into(), label: "by/minute".into() }
+            Due { volume: *row, at, lane: "snapshot".into(), label: "By/minute".into() }
         };
         let due = question.volumes.iter().map(due).collect();
         says(Ok(Schedule { due, ask_again: MINUTE }))
@@ -70,7 +70,7 @@ async fn scheduled(prunes: bool) -> Arc<World> {
     let world = Arc::new(World::start_with(&["n1", "n2", "n3"], policies, settings));
     world.boot().await.unwrap();
     until(|| async { world.state().await.unwrap().nodes.len() == 3 }).await;
-    let id = deployed(&world, &SHOP.replace("services:", "services: # on either node")).await;
+    let id = deployed(&world, SHOP).await;
     assert_eq!(ended(&world, &id).await.state, OperationState::Done);
     world
 }
@@ -95,11 +95,7 @@ async fn snapshots_are_taken_when_due_and_only_those_of_the_schedule_go() {
     let at = owner(&world).await;
     let volume = world.state().await.unwrap().volumes.keys().next().unwrap().clone();
     let manual = SnapshotTag::new("mine").unwrap();
-    world
-        .control()
-        .snapshot(&VolumeName::new(volume.as_str()).unwrap(), Some(manual))
-        .await
-        .unwrap();
+    world.control().snapshot(&volume, Some(manual)).await.unwrap();
 
     sleep(5 * MINUTE).await;
 
@@ -110,6 +106,18 @@ async fn snapshots_are_taken_when_due_and_only_those_of_the_schedule_go() {
     sleep(2 * MINUTE).await;
     let later = by_schedule(&world, &at).await;
     assert!(later.iter().all(|tag| !kept.contains(tag)), "{kept:?} {later:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_names_no_snapshot_as_the_leader_does() {
+    let world = shop().await;
+    let volume = world.state().await.unwrap().volumes.keys().next().unwrap().clone();
+
+    for theirs in ["auto-1", "move-mine"] {
+        let tag = SnapshotTag::new(theirs).unwrap();
+        let refused = world.control().snapshot(&volume, Some(tag)).await.unwrap_err();
+        assert_eq!(refused.code, "invalid-argument", "{refused}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,24 +10,18 @@ use flocker_model::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Evidence, NodeRow, Reason};
+use crate::{NodeRow, Reason, policies::samples};
 
 fn node(name: &str, apps: u32, promised_gib: u64) -> NodeRow {
     let total = ByteSize::gib(16);
     let promised = ByteSize::gib(promised_gib);
     NodeRow {
-        name: NodeName::new(name).unwrap(),
-        alive: true,
-        draining: false,
         memory: Capacity { total, free: ByteSize(total.0 - promised.0) },
         cpu: CpuMillis(4000),
-        cpu_promised: CpuMillis(0),
         memory_promised: promised,
         pool: Capacity { total: ByteSize::gib(100), free: ByteSize::gib(50) },
-        load_millis: 0,
         apps,
-        volumes: 0,
-        labels: BTreeMap::new(),
+        ..NodeRow::new(NodeName::new(name).unwrap())
     }
 }
 
@@ -64,14 +58,7 @@ fn said_by(
     weight: u32,
     answer: Result<Answer, PolicyFailure>,
 ) -> PolicyAnswer<Answer> {
-    PolicyAnswer {
-        policy: policy.into(),
-        digest: "d".into(),
-        weight,
-        shadow: false,
-        answer,
-        evidence: Evidence::default(),
-    }
+    PolicyAnswer { digest: "d".into(), weight, ..samples::answer(policy, answer) }
 }
 
 fn scores(scores: &[i32]) -> Result<Answer, PolicyFailure> {

@@ -54,9 +54,8 @@ fn sealed(
     let given_away = |volume: &Volume| {
         let copy = seen.volumes.iter().flatten().find(|v| v.id == volume.id)?;
         let at = volume.replicas.iter().find(|r| r.node == *name)?;
-        let point = Point { tag: at.tag.clone(), guid: at.guid.clone() };
         let left = copy.role == Role::Sealed && copy.epoch < volume.epoch;
-        left.then(|| (volume.id.clone(), volume.epoch, point))
+        left.then(|| (volume.id.clone(), volume.epoch, at.point()))
     };
     let of_app = world.volumes.iter().filter(|v| v.app.as_ref() == Some(&record.name));
     of_app.filter_map(given_away).collect()

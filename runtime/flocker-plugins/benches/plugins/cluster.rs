@@ -12,9 +12,6 @@ use flocker_planner::{ClusterView, NodeRow, PlacementQuestion, VolumeRow};
 pub(crate) fn of(nodes: u32) -> (ClusterView, PlacementQuestion) {
     let gib = |n: u32| ByteSize::gib(n.into());
     let node = |n: u32| NodeRow {
-        name: NodeName::new(format!("node-{n:05}")).unwrap(),
-        alive: true,
-        draining: false,
         memory: Capacity { total: gib(64), free: gib(64 - n % 60) },
         cpu: CpuMillis(16_000),
         cpu_promised: CpuMillis(n % 16_000),
@@ -24,6 +21,7 @@ pub(crate) fn of(nodes: u32) -> (ClusterView, PlacementQuestion) {
         apps: n % 20,
         volumes: 10,
         labels: BTreeMap::from([("zone".to_owned(), format!("zone-{}", n % 7))]),
+        ..NodeRow::new(NodeName::new(format!("node-{n:05}")).unwrap())
     };
     let volume = |n: u32| VolumeRow {
         name: VolumeName::new(format!("volume-{n:06}")).unwrap(),

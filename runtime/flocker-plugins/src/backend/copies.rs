@@ -1,4 +1,4 @@
-//! Work on whole trees that a backend asks for. A call that was given up ends its work; whoever asks for the same place
+//! Work on whole trees: what a backend asks for, and what a received stream makes. A call that was given up ends its work; whoever asks for the same place
 //! again waits for that end.
 
 use std::{
@@ -44,7 +44,7 @@ impl Copies {
         path: String,
         owner: Option<(u32, u32)>,
     ) -> Result<(), Failure> {
-        self.work(folders, path, move |folders, path, _| {
+        self.asked(folders, path, move |folders, path, _| {
             let place = folders.place(path)?;
             fs::mkdirat(&place.parent, &place.leaf, Mode::from_raw_mode(0o755))?;
             if let Some((user, group)) = owner {
@@ -63,9 +63,11 @@ impl Copies {
         path: String,
         to: String,
     ) -> Result<u64, Failure> {
-        self.work(folders, to, move |folders, to, given_up| {
+        self.asked(folders, to, move |folders, to, given_up| {
             let source = folders.folder(&path)?;
-            build(&folders.place(to)?, |builder| copy_into(builder, source, given_up))
+            build(&folders.place(to)?, |builder| {
+                copy_into(builder, (source, Source::InUse), given_up)
+            })
         })
         .await
     }
@@ -75,7 +77,7 @@ impl Copies {
         folders: &Arc<Folders>,
         path: String,
     ) -> Result<bool, Failure> {
-        self.work(folders, path, |folders, path, _| {
+        self.asked(folders, path, |folders, path, _| {
             let place = folders.place(path)?;
             let removed = tree::remove(&place.parent, &place.leaf)?;
             fs::fsync(&place.parent)?;
@@ -89,33 +91,43 @@ impl Copies {
         folders: &Arc<Folders>,
         path: String,
     ) -> Result<(u64, u64), Failure> {
-        self.work(folders, path, |folders, path, _| {
+        self.asked(folders, path, |folders, path, _| {
             let space = fs::fstatvfs(folders.folder(path)?)?;
             Ok((space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize))
         })
         .await
     }
 
-    /// Does it away from the threads that serve everybody, and never twice at one place.
-    async fn work<T: Send + 'static>(
+    /// As [`Copies::work`], for a plugin, which is told the place as well.
+    async fn asked<T: Send + 'static>(
         &self,
         folders: &Arc<Folders>,
         path: String,
         what: impl FnOnce(&Folders, &str, &AtomicBool) -> io::Result<T> + Send + 'static,
     ) -> Result<T, Failure> {
+        let shown = path.clone();
+        self.work(folders, path, what).await.map_err(|error| Failure {
+            code: if is_full(&error) { CODE_FULL } else { 0 },
+            ..failure(format!("`{shown}`: {error}"))
+        })
+    }
+
+    /// Does it away from the threads that serve everybody, and never twice at one place.
+    pub(crate) async fn work<T: Send + 'static, E: From<io::Error> + Send + 'static>(
+        &self,
+        folders: &Arc<Folders>,
+        path: String,
+        what: impl FnOnce(&Folders, &str, &AtomicBool) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
         let turn = self.turn(&path).lock_owned().await;
         let flag = Arc::new(AtomicBool::new(false));
         let _given_up = GivenUp(Arc::clone(&flag));
-        let (folders, shown) = (Arc::clone(folders), path.clone());
+        let folders = Arc::clone(folders);
         let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             what(&folders, &path, &flag)
         });
-        let done = done.await.map_err(io::Error::other).flatten();
-        done.map_err(|error| Failure {
-            code: if is_full(&error) { CODE_FULL } else { 0 },
-            ..failure(format!("`{shown}`: {error}"))
-        })
+        done.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
     }
 
     fn turn(&self, path: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -133,15 +145,21 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 /// Copies a tree into an empty one. Answers the bytes in its files.
 pub(crate) fn copy_into(
     builder: &mut Builder,
-    source: OwnedFd,
+    (folder, source): (OwnedFd, Source),
     given_up: &AtomicBool,
 ) -> io::Result<u64> {
-    tree::walk(source, None, Source::InUse, &mut |record| {
-        if given_up.load(Ordering::Relaxed) {
-            return Err(io::Error::other("nobody waits for it any more"));
-        }
+    tree::walk(folder, None, source, &mut |record| {
+        refuse_given_up(given_up)?;
         builder.apply(&record)
     })
+}
+
+/// Ends work that nobody waits for any more.
+pub(crate) fn refuse_given_up(given_up: &AtomicBool) -> io::Result<()> {
+    if given_up.load(Ordering::Relaxed) {
+        return Err(io::Error::other("nobody waits for it any more"));
+    }
+    Ok(())
 }
 
 /// Makes a folder whole, durably, or not at all. What is at the place already is an error.

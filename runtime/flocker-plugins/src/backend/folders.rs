@@ -9,8 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{self, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, Mode, OFlags};
 
+use super::tree::{handle, inside};
 use crate::chatter::tame;
 
 /// Directories by the names that the plugin knows.
@@ -56,15 +57,16 @@ impl Folders {
         Some(path.display().to_string())
     }
 
-    /// What a plugin sees: names and where they lead.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Path)> {
-        self.0.iter().map(|(name, (path, _))| (name.as_str(), path.as_path()))
+    /// What a plugin sees: names, and paths to the same open directories that the host works in. What is mounted over
+    /// one of them later is another directory.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, PathBuf)> {
+        self.0.iter().map(|(name, (_, folder))| (name.as_str(), handle(folder)))
     }
 
     /// Opens a folder.
     pub(crate) fn folder(&self, path: &str) -> io::Result<OwnedFd> {
         let (root, rest) = self.split(path)?;
-        below(root, rest)
+        inside(root, rest)
     }
 
     /// Opens the folder around a path, which need not exist itself. A granted directory itself is no such path.
@@ -74,7 +76,7 @@ impl Folders {
             let path = tame(path, 200);
             refused(format!("`{path}` is a granted directory itself"))
         })?;
-        let parent = below(root, rest.parent().unwrap_or(Path::new("")))?;
+        let parent = inside(root, rest.parent().unwrap_or(Path::new("")))?;
         Ok(Place { parent, leaf: leaf.to_owned() })
     }
 
@@ -93,13 +95,6 @@ impl Folders {
         let (_, root) = self.0.get(name).ok_or_else(outside)?;
         Ok((root, Path::new(OsStr::new(rest))))
     }
-}
-
-fn below(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    Ok(fs::openat2(root, path, flags, Mode::empty(), within)?)
 }
 
 fn refused(reason: String) -> io::Error {

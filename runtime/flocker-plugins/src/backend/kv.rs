@@ -81,8 +81,9 @@ impl Kv {
             Some(value) => entries.insert(key, value),
             None => entries.remove(&key),
         };
-        let bytes = entries.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
-        if bytes > inner.quota.0 {
+        let bytes = size(&entries);
+        // An operator may have granted less than there is: it can still be made smaller.
+        if bytes > inner.quota.0 && bytes >= size(&inner.entries) {
             return Err(KvError::Quota { would: bytes, quota: inner.quota.0 });
         }
         let stored = Stored { version: VERSION, entries };
@@ -112,6 +113,10 @@ impl Kv {
         // The entries are replaced in one go, after the file was.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn size(entries: &BTreeMap<String, Vec<u8>>) -> u64 {
+    entries.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum()
 }
 
 fn load(path: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
@@ -185,6 +190,10 @@ mod tests {
         assert!(matches!(refused, KvError::Quota { would: 21, quota: 20 }), "{refused}");
         assert_eq!(open(&folder).unwrap().keys("", None, 10), ["a"]);
         assert!(matches!(kv.swap("k".repeat(2000), None, None), Err(KvError::Key(2000))));
+
+        let less = Kv::open(&folder.path().join("kv"), ByteSize(1)).unwrap();
+        assert!(less.swap("a".into(), Some(b"123456789"), some("12")).unwrap());
+        assert!(less.swap("a".into(), Some(b"12"), some("21")).is_err());
     }
 
     #[test]

@@ -5,10 +5,7 @@
 use std::{
     fs::DirBuilder,
     io,
-    os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::fs::DirBuilderExt,
-    },
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
 };
 
@@ -18,6 +15,8 @@ use rustix::{
     fs::{self, AtFlags, CWD, StatxAttributes, StatxFlags},
     mount::{self, MountFlags, UnmountFlags},
 };
+
+use super::tree::handle;
 
 /// Mounts that may lie on top of each other at one place: a program that was killed leaves one.
 const STACKED_MAX: usize = 8;
@@ -63,8 +62,7 @@ impl Mounts {
         } else {
             self.unmount(&path)?;
             // By its open handle, so that nothing can be put in its place meanwhile.
-            let handle = format!("/proc/self/fd/{}", source.as_fd().as_raw_fd());
-            mount::mount_bind(handle, &path)?;
+            mount::mount_bind(handle(source), &path)?;
         }
         let found = fs::stat(&path)?;
         if !is_wanted(&found) {

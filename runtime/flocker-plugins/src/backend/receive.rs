@@ -9,6 +9,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufReader, Seek},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -16,21 +17,21 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use flocker_model::{ByteSize, Point, Role, Snapshot, VolumeId};
-use flocker_ports::{BackendError, Change, Op, Receiver, ResumeToken};
+use flocker_ports::{BackendError, Change, HereAlready, Op, Receiver, ResumeToken};
 use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncWriteExt, sync::Mutex};
 
 use super::{
     answers,
     bindings::exports::flocker::plugin::storage_backend::Transfer,
-    copies::{build, copy_into},
-    folders::Place,
+    copies::{build, copy_into, refuse_given_up},
+    folders::{Folders, Place},
     kv::replace,
     node::Node,
     questions::{AbortReceive, FinishReceive, PlanReceive},
     rules,
     stream::{self, Damage},
-    tree,
+    tree::{self, Source},
 };
 
 /// The receive under way for one volume; a new one, an abort or a promotion takes the place of an old one.
@@ -49,7 +50,10 @@ impl Slot {
     pub(crate) async fn stop(&self) {
         let mut session = self.0.lock().await;
         session.number += 1;
-        session.file = None;
+        if let Some(mut file) = session.file.take() {
+            // A write that was given up goes on behind our back, and must not end after the next receive has looked.
+            let _ = file.flush().await;
+        }
     }
 
     async fn begin(&self, file: tokio::fs::File) -> u64 {
@@ -151,10 +155,6 @@ impl std::fmt::Debug for PluginReceiver {
     }
 }
 
-/// The snapshot is here already: takes the stream and throws it away.
-#[derive(Debug)]
-struct HereAlready(Snapshot);
-
 impl Node {
     fn spool(&self, volume: &VolumeId) -> Spool {
         Spool(self.incoming.join(volume.as_str()))
@@ -191,12 +191,10 @@ impl Node {
         let plan = self.plan_receive(op, volume, base.as_ref(), to, size).await?;
         self.must_be("plan-receive", volume, Role::Replica, op.epoch).await?;
         let path = self.checked("plan-receive", Some(volume), answers::directory(plan.via))?;
-        let base_path = match plan.base {
-            Some(base) => {
-                Some(self.checked("plan-receive", Some(volume), answers::directory(base))?)
-            }
-            None => None,
-        };
+        // Asked for again when the stream is complete; a path that leads nowhere is refused before the first byte.
+        let place = self.plugin.shared.folders.place(&path);
+        place.map_err(|e| self.wrong("plan-receive", Some(volume), e.to_string()))?;
+        let base_path = self.base_path("plan-receive", volume, base.is_some(), plan.base)?;
         let (spool, bytes) = (self.spool(volume), self.spool(volume).bytes());
         let guid = base.as_ref().map(|base| base.guid.0.clone());
         let about =
@@ -234,21 +232,21 @@ impl Node {
         op: &Op,
         volume: &VolumeId,
     ) -> Result<Change, BackendError> {
-        let Some(found) = self.stat(volume).await? else {
-            // A crash may have come between the plugin's part and ours.
-            self.discard(volume).await?;
-            return Ok(Change::None);
-        };
-        rules::refuse_stale(op, &found)?;
-        if found.role != Role::Replica {
-            return Ok(Change::None);
+        // Also where there is none any more: a crash may have left folders of the plugin's, or bytes of ours.
+        let found = self.stat(volume).await?;
+        if let Some(found) = &found {
+            rules::refuse_stale(op, found)?;
+            if found.role != Role::Replica {
+                return Ok(Change::None);
+            }
         }
         self.entry(volume).slot.stop().await;
         let done = self
             .change(op, volume, AbortReceive { op: self.op(op), name: volume.to_string() })
             .await?;
         let discarded = self.discard(volume).await?;
-        Ok(if done.changed || discarded { Change::Made } else { Change::None })
+        let changed = found.is_some() && (done.changed || discarded);
+        Ok(if changed { Change::Made } else { Change::None })
     }
 
     /// Throws the bytes of an unfinished stream away. Answers whether there were any.
@@ -270,26 +268,17 @@ impl PluginReceiver {
     /// Makes the tree where the plugin wants it. Answers the bytes in it.
     async fn build(&self) -> Result<u64, BackendError> {
         let bytes = self.node.spool(&self.volume).bytes();
-        let folders = Arc::clone(&self.node.plugin.shared.folders);
+        let shared = &self.node.plugin.shared;
         let (path, base_path) = (self.path.clone(), self.base_path.clone());
         let (to, base) = (self.to.clone(), self.base.clone());
-        let built = tokio::task::spawn_blocking(move || {
-            let place = folders.place(&path)?;
-            let base_folder = match (&base, base_path) {
-                (Some(_), Some(path)) => Some(folders.folder(&path)?),
-                (Some(_), None) => {
-                    return Err(
-                        io::Error::other("the plugin does not say where the base is").into()
-                    );
-                }
-                (None, _) => None,
-            };
+        let build = move |folders: &Folders, path: &str, given_up: &AtomicBool| {
+            let place = folders.place(path)?;
+            let base_folder = base_path.map(|path| folders.folder(&path)).transpose()?;
             // Of an attempt whose last answer was lost.
             tree::remove(&place.parent, &place.leaf)?;
-            build_tree(&bytes, &place, base_folder, &to, base.as_ref())
-        });
-        let built = built.await.unwrap_or_else(|error| Err(io::Error::other(error).into()));
-        match built {
+            build_tree(&bytes, &place, base_folder, (&to, base.as_ref()), given_up)
+        };
+        match shared.copies.work(&shared.folders, path, build).await {
             Ok(bytes) => Ok(bytes),
             Err(Damage::Stream(reason)) => {
                 self.node.discard(&self.volume).await?;
@@ -316,9 +305,9 @@ impl From<io::Error> for Damage {
 fn build_tree(
     bytes: &Path,
     place: &Place,
-    base_folder: Option<std::os::fd::OwnedFd>,
-    to: &Point,
-    base: Option<&Point>,
+    base_folder: Option<OwnedFd>,
+    (to, base): (&Point, Option<&Point>),
+    given_up: &AtomicBool,
 ) -> Result<u64, Damage> {
     let mut file = File::open(bytes)?;
     let length = file.metadata()?.len();
@@ -326,10 +315,13 @@ fn build_tree(
     file.rewind()?;
     build(place, |builder| {
         if let Some(base) = base_folder {
-            copy_into(builder, base, &AtomicBool::new(false))?;
+            copy_into(builder, (base, Source::Still), given_up)?;
         }
         let steps = &mut BufReader::with_capacity(1 << 20, &file);
-        stream::read(steps, to, base, &mut |record| builder.apply(record))
+        stream::read(steps, to, base, &mut |record| {
+            refuse_given_up(given_up)?;
+            builder.apply(record)
+        })
     })
 }
 
@@ -393,20 +385,5 @@ impl Receiver for PluginReceiver {
         entry.slot.stop().await;
         self.node.discard(volume).await?;
         Ok(snapshot)
-    }
-}
-
-#[async_trait]
-impl Receiver for HereAlready {
-    fn resume_token(&self) -> Option<ResumeToken> {
-        None
-    }
-
-    async fn write(&mut self, _chunk: Bytes) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    async fn finish(self: Box<Self>) -> Result<Snapshot, BackendError> {
-        Ok(self.0)
     }
 }

@@ -38,7 +38,8 @@ impl Node {
         let to = self.find(volume, &snapshots, to)?;
         let base = base.map(|base| self.find(volume, &snapshots, base)).transpose()?;
         let reading = self.entry(volume).read(&base.iter().chain([&to]).collect::<Vec<_>>());
-        let folders = self.folders(volume, base.as_ref(), Some(&to)).await?;
+        let plan = self.plan(volume, base.as_ref(), Some(&to)).await?;
+        let folders = self.open_plan(volume, base.is_some(), plan)?;
         drop(turn);
         let (chunks, mut received) = mpsc::channel(CHUNKS);
         let (ready, is_ready) = oneshot::channel();
@@ -79,16 +80,6 @@ impl Node {
         bytes.map(ByteSize).map_err(|error| self.io("measure", volume, &error))
     }
 
-    async fn folders(
-        &self,
-        volume: &VolumeId,
-        base: Option<&Point>,
-        to: Option<&Point>,
-    ) -> Result<(OwnedFd, Option<OwnedFd>), BackendError> {
-        let plan = self.plan(volume, base, to).await?;
-        self.open_plan(volume, base.is_some(), plan)
-    }
-
     async fn plan(
         &self,
         volume: &VolumeId,
@@ -100,37 +91,36 @@ impl Node {
     }
 
     /// Opens what a plan names.
-    pub(crate) fn open_plan(
+    fn open_plan(
         &self,
         volume: &VolumeId,
         needs_base: bool,
         plan: Transfer,
     ) -> Result<(OwnedFd, Option<OwnedFd>), BackendError> {
-        let base = self.open_base(volume, needs_base, plan.base)?;
+        let open = |path: String| {
+            let folder = self.plugin.shared.folders.folder(&path);
+            folder.map_err(|e| self.wrong("plan-send", Some(volume), e.to_string()))
+        };
+        let base = self.base_path("plan-send", volume, needs_base, plan.base)?;
         let path = self.checked("plan-send", Some(volume), answers::directory(plan.via))?;
-        let folder = self.plugin.shared.folders.folder(&path);
-        let folder = folder.map_err(|e| self.wrong("plan-send", Some(volume), e.to_string()))?;
-        Ok((folder, base))
+        Ok((open(path)?, base.map(open).transpose()?))
     }
 
-    pub(crate) fn open_base(
+    /// Where a plan has the base, if one is needed.
+    pub(crate) fn base_path(
         &self,
+        function: &'static str,
         volume: &VolumeId,
         needs_base: bool,
         base: Option<Access>,
-    ) -> Result<Option<OwnedFd>, BackendError> {
-        match (needs_base, base) {
-            (false, _) => Ok(None),
-            (true, Some(base)) => {
-                let path = self.checked("plan-send", Some(volume), answers::directory(base))?;
-                let folder = self.plugin.shared.folders.folder(&path);
-                folder.map(Some).map_err(|e| self.wrong("plan-send", Some(volume), e.to_string()))
-            }
-            (true, None) => {
-                let reason = "it does not say where the base is".to_owned();
-                Err(self.wrong("plan-send", Some(volume), reason))
-            }
+    ) -> Result<Option<String>, BackendError> {
+        if !needs_base {
+            return Ok(None);
         }
+        let path = base
+            .ok_or_else(|| "it does not say where the base is".to_owned())
+            .and_then(answers::directory);
+        self.checked(function, Some(volume), path).map(Some)
     }
 }
 

@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use build::{Builder, remove};
@@ -101,7 +101,7 @@ fn pin(parent: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
 }
 
 /// A path to a held file that leads nowhere else.
-fn handle(held: &OwnedFd) -> PathBuf {
+pub(crate) fn handle(held: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()))
 }
 
@@ -151,6 +151,14 @@ pub(crate) fn look(parent: impl AsFd, name: &OsStr) -> io::Result<Option<Stat>> 
 pub(crate) fn open_folder(parent: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(fs::openat(parent, name_or_self(name), flags, Mode::empty())?)
+}
+
+/// A folder below another, or that one itself; links and `..` on the way are refused.
+pub(crate) fn inside(top: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    Ok(fs::openat2(top, path, flags, Mode::empty(), within)?)
 }
 
 /// The names in a folder, sorted, so that the same tree always makes the same records.

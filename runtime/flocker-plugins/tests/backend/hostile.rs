@@ -99,7 +99,7 @@ async fn an_endless_loop_ends_and_others_are_served_meanwhile() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sleeping_in_the_host_ends_and_blocks_one_volume_only() {
-    let world = world(&Forge::new().with("create", SLEEP)).await;
+    let world = world(&Forge::new().with("create", SLEEP).with("destroy", DONE)).await;
     let backend = world.backend().clone();
     let mut asleep = tokio::spawn(async move { create(&backend).await });
     let others = async {

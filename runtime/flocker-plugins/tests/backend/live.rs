@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::MetadataExt};
 use flocker_model::Role;
 use flocker_plugins::BackendLimits;
 use flocker_ports::{
-    Backend, BackendError,
+    Backend, BackendError, Change,
     contract::backend::{Pair, RealFiles},
 };
 use futures::StreamExt;
@@ -122,6 +122,69 @@ async fn a_damaged_volume_stops_only_itself() {
     let error = backend.create(&op(ONE), &bad, SIZE, None).await.unwrap_err().to_string();
     assert!(error.contains("holds files"), "{error}");
     assert_eq!(fs::read(folder.join("live-1/f")).unwrap(), b"precious");
+}
+
+/// Given a crash in the middle of a removal, asking for it again finishes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_was_cut_short_is_finished() {
+    let world = one().await;
+    let backend = world.backend();
+    for name in ["destroyed", "aborted"] {
+        let volume = volume(name);
+        backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+        let folder = world.pool().join("volumes").join(name);
+        fs::write(folder.join("live-1/f"), "large").unwrap();
+        let about = fs::read_to_string(folder.join("about.json")).unwrap();
+        fs::write(folder.join("about.json"), about.replace("\"live\",", "\"gone\",")).unwrap();
+        let kept = world.folder.path().join("state/incoming").join(name);
+        fs::create_dir(&kept).unwrap();
+        assert_eq!(backend.stat(&volume).await.unwrap(), None);
+
+        let changed = match name {
+            "destroyed" => backend.destroy(&op(ONE), &volume).await,
+            _ => backend.abort_receive(&op(ONE), &volume).await,
+        };
+
+        assert_eq!(changed.unwrap(), Change::None);
+        assert!(!folder.exists() && !kept.exists());
+    }
+}
+
+/// A snapshot from before the seal may lack what was written last, so nothing is made of it in the volume's place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sealed_copy_is_not_replaced_by_an_older_snapshot() {
+    let world = one().await;
+    let (backend, volume) = (world.backend(), volume("sealed"));
+    let only = std::slice::from_ref(&volume);
+    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    let early = backend.snapshot(&op(ONE), only, &tag("early")).await.unwrap().remove(0).point;
+    let at = backend.attach(&op(ONE), &volume).await.unwrap();
+    fs::write(at.path.join("f"), "precious").unwrap();
+    backend.seal(&op(ONE), &volume).await.unwrap();
+
+    let refused = backend.promote(&op(TWO), &volume, &early).await;
+    assert!(matches!(refused, Err(BackendError::Diverged { .. })), "got {refused:?}");
+
+    let whole = backend.snapshot(&op(ONE), only, &tag("whole")).await.unwrap().remove(0).point;
+    backend.promote(&op(TWO), &volume, &whole).await.unwrap();
+    let at = backend.attach(&op(TWO), &volume).await.unwrap();
+    assert_eq!(fs::read(at.path.join("f")).unwrap(), b"precious");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_that_is_named_twice_has_one_snapshot() {
+    let world = one().await;
+    let (backend, a, b) = (world.backend(), volume("a"), volume("b"));
+    for volume in [&a, &b] {
+        backend.create(&op(ONE), volume, SIZE, None).await.unwrap();
+    }
+
+    let group = [b.clone(), a.clone(), b.clone()];
+    let taken = backend.snapshot(&op(ONE), &group, &tag("one")).await.unwrap();
+
+    assert_eq!(taken[0], taken[2]);
+    assert_eq!(backend.snapshots(&b).await.unwrap(), taken[2..]);
+    assert_eq!(backend.snapshots(&a).await.unwrap(), taken[1..2]);
 }
 
 /// What a crash leaves between the folders and the word that names them.

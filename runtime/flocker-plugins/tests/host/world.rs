@@ -26,18 +26,13 @@ pub(crate) fn configured(path: &Path, settings: &str, weight: u32) -> Configured
 /// `a` is empty, `b` holds one app, `c` two and most of its memory is promised.
 pub(crate) fn view() -> Arc<ClusterView> {
     let node = |name: &str, apps: u32, promised: u64| NodeRow {
-        name: NodeName::new(name).unwrap(),
-        alive: true,
-        draining: false,
         memory: Capacity { total: ByteSize::gib(16), free: ByteSize::gib(16 - promised) },
         cpu: CpuMillis(4000),
-        cpu_promised: CpuMillis(0),
         memory_promised: ByteSize::gib(promised),
         pool: Capacity { total: ByteSize::gib(100), free: ByteSize::gib(50) },
-        load_millis: 0,
         apps,
-        volumes: 0,
         labels: BTreeMap::from([("zone".to_owned(), format!("zone-{name}"))]),
+        ..NodeRow::new(NodeName::new(name).unwrap())
     };
     let view = ClusterView {
         generation: Revision(7),

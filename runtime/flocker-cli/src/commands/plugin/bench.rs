@@ -54,7 +54,7 @@ pub(super) fn bench(file: &Path, settings: &Settings) -> Result<Answer, Failure>
     let loaded = load(&host, file, settings.read()?)?;
     let mut costs = Vec::new();
     for n_nodes in SIZES {
-        costs.extend(in_cluster(&host, &Crowd::new(n_nodes)?, n_nodes, &loaded.hooks));
+        in_cluster(&host, &Crowd::new(n_nodes)?, n_nodes, &loaded.hooks, &mut costs);
     }
     let limit = Limits::default();
     let text = format!(
@@ -78,13 +78,19 @@ pub(super) fn bench(file: &Path, settings: &Settings) -> Result<Answer, Failure>
     Ok(Answer::new(json, text))
 }
 
-/// What each kind of question costs that the plugin answers.
-fn in_cluster(host: &PluginHost, crowd: &Crowd, n_nodes: u32, hooks: &[Hook]) -> Vec<Cost> {
-    let mut costs = Vec::new();
+/// Adds what each kind of question costs that the plugin answers.
+fn in_cluster(
+    host: &PluginHost,
+    crowd: &Crowd,
+    n_nodes: u32,
+    hooks: &[Hook],
+    costs: &mut Vec<Cost>,
+) {
     let mut add = |hook: Hook, question: &'static str, ask: &dyn Fn(&Arc<ClusterView>) -> Asked| {
         if hooks.contains(&hook) {
-            // A minute later each time: what failed at one size is not left alone at the next.
-            let view = crowd.view_after(Duration::from_secs(60 * costs.len() as u64));
+            // Another state each time, a minute later: what failed at one size is not left alone at the next, and what
+            // a plugin remembers of one is not true of the next.
+            let view = crowd.view_after(costs.len() as u64);
             costs.push(Cost { question, n_nodes, measured: measure(&view, ask) });
         }
     };
@@ -93,7 +99,6 @@ fn in_cluster(host: &PluginHost, crowd: &Crowd, n_nodes: u32, hooks: &[Hook]) ->
     add(Hook::Failover, "failover", &|view| asked(host.fail_over(view, &crowd.incident())));
     add(Hook::BackupSchedule, "schedule", &|view| asked(host.schedule(view, &crowd.schedule())));
     add(Hook::BackupSchedule, "prune", &|view| asked(host.prune(view, &crowd.prune())));
-    costs
 }
 
 /// The fuel of an answer.

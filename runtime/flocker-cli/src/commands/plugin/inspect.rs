@@ -12,9 +12,8 @@ use crate::{show, terminal::Answer};
 
 pub(super) fn inspect(file: &Path) -> Result<Answer, Failure> {
     let found = host()?.inspect(file);
-    if let Some(Refusal::Missing | Refusal::Unreadable(_) | Refusal::TooLarge { .. }) =
+    if let Some(reason @ (Refusal::Missing | Refusal::Unreadable(_) | Refusal::TooLarge { .. })) =
         found.refused
-        && let Some(reason) = found.refused
     {
         return Err(unusable(LoadError { path: file.to_owned(), reason }));
     }

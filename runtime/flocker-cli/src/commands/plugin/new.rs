@@ -86,14 +86,15 @@ fn files(name: &str, hook: NewHook, sdk: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// `my-policy` as a type: `MyPolicy`.
+/// `my-policy` as a type: `MyPolicy`. Others get the word too, as `Node` or `Self` would be somebody else's type.
 fn type_name(name: &str) -> String {
     let part = |part: &str| {
         let mut letters = part.chars();
         let first = letters.next().map(|c| c.to_ascii_uppercase());
         first.into_iter().chain(letters).collect::<String>()
     };
-    name.split('-').map(part).collect()
+    let named = name.split('-').map(part).collect::<String>();
+    if name.ends_with("-policy") { named } else { named + "Policy" }
 }
 
 /// Where the SDK comes from, as a manifest says it.
@@ -113,7 +114,7 @@ fn dependency(given: Option<&Path>) -> Result<String, Failure> {
         return Err(Failure::new(Code::INVALID_ARGUMENT, message)
             .hint("it is the folder `sdk/rust` of a checkout of flocker-runtime"));
     }
-    Ok(format!("path = {:?}", whole.display().to_string()))
+    Ok(format!("path = {}", toml::Value::String(whole.display().to_string())))
 }
 
 /// The SDK of the checkout that this folder is in.
@@ -146,7 +147,11 @@ mod tests {
         for bad in ["", "My", "2nd", "-x", "a_b", "a/b", "..", "ä", &"a".repeat(65)] {
             assert!(!is_name(bad), "{bad}");
         }
-        assert_eq!(type_name("my-2nd-policy"), "My2ndPolicy");
+        for (name, of_type) in
+            [("my-2nd-policy", "My2ndPolicy"), ("node", "NodePolicy"), ("policy", "PolicyPolicy")]
+        {
+            assert_eq!(type_name(name), of_type);
+        }
     }
 
     #[test]

@@ -87,10 +87,12 @@ fn shown(difference: &Difference) -> String {
     let mut text = format!("{kind} {decision}, {at}, was answered by {by}\n");
     let (then, now) = (lines(kind, question, &then["verdict"]), lines(kind, question, now));
     let (said, says): (BTreeSet<_>, BTreeSet<_>) = (then.iter().collect(), now.iter().collect());
-    for line in then.iter().filter(|line| !says.contains(line)) {
+    // Where only the order is another one, every line is worth looking at.
+    let reordered = said == says;
+    for line in then.iter().filter(|line| reordered || !says.contains(line)) {
         text += &format!("  then  {line}\n");
     }
-    for line in now.iter().filter(|line| !said.contains(line)) {
+    for line in now.iter().filter(|line| reordered || !said.contains(line)) {
         text += &format!("  now   {line}\n");
     }
     text

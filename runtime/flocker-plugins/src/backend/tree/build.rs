@@ -13,12 +13,12 @@ use std::{
 };
 
 use rustix::fs::{
-    self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
+    self, AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags,
 };
 
 use super::{
-    DEPTH_MAX, Facts, Name, Record, as_path, attributes, handle, kind, look, names, open_folder,
-    pin, too_deep,
+    DEPTH_MAX, Facts, Name, Record, as_path, attributes, handle, inside, kind, look, names,
+    open_folder, pin, too_deep,
 };
 
 /// Changes one folder, record by record.
@@ -142,14 +142,6 @@ fn split(name: &Name) -> io::Result<(&Path, &OsStr)> {
         (Some(parent), Some(leaf)) => Ok((parent, leaf)),
         _ => Err(invalid("a name that is none")),
     }
-}
-
-/// A folder below another; links and `..` on the way are refused.
-fn inside(top: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    Ok(fs::openat2(top, path, flags, Mode::empty(), within)?)
 }
 
 fn set_attributes(held: &OwnedFd, wanted: &[(Vec<u8>, Vec<u8>)]) -> io::Result<()> {

@@ -118,10 +118,15 @@ impl Walk<'_> {
         let changed = match is {
             FileType::Directory => self.enter(&place, depth)?,
             FileType::RegularFile => {
-                if several_names(&place.stat) && self.is_link(&place)? {
+                if several_names(&place.stat) && self.link(&place)? {
                     return Ok(());
                 }
-                self.file(&place)?
+                let changed = self.file(&place)?;
+                if several_names(&place.stat) {
+                    // Only now: a name that vanished before its content was read is nothing to link to.
+                    self.first_names.insert(identity(&place.stat), place.name.clone());
+                }
+                changed
             }
             FileType::Symlink => self.symlink(&mut place)?,
             FileType::Fifo
@@ -147,16 +152,12 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// Whether the file was met by another name.
-    fn is_link(&mut self, place: &Place<'_>) -> io::Result<bool> {
-        let identity = (place.stat.st_dev, place.stat.st_ino);
-        if let Some(first) = self.first_names.get(&identity) {
-            let (name, first) = (place.name.clone(), first.clone());
-            (self.sink)(Record::Link { name, first })?;
-            return Ok(true);
-        }
-        self.first_names.insert(identity, place.name.clone());
-        Ok(false)
+    /// Gives the file one more name, if it was met by another.
+    fn link(&mut self, place: &Place<'_>) -> io::Result<bool> {
+        let Some(first) = self.first_names.get(&identity(&place.stat)) else { return Ok(false) };
+        let (name, first) = (place.name.clone(), first.clone());
+        (self.sink)(Record::Link { name, first })?;
+        Ok(true)
     }
 
     /// Whether the content is another than the base's.
@@ -240,6 +241,10 @@ impl Walk<'_> {
         }
         (self.sink)(Record::Facts { name: place.name.clone(), facts })
     }
+}
+
+fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
 }
 
 fn open(folder: impl AsFd, name: &OsStr) -> io::Result<File> {

@@ -46,9 +46,11 @@ impl Crowd {
         })
     }
 
-    /// The cluster, later.
-    pub(super) fn view_after(&self, span: Duration) -> Arc<ClusterView> {
-        Arc::new(ClusterView { now: self.view.now + span, ..self.view.clone() })
+    /// The cluster so many minutes, and as many generations, later.
+    pub(super) fn view_after(&self, minutes: u64) -> Arc<ClusterView> {
+        let now = self.view.now + Duration::from_secs(60 * minutes);
+        let generation = Revision(self.view.generation.0 + minutes);
+        Arc::new(ClusterView { now, generation, ..self.view.clone() })
     }
 
     pub(super) fn placement(&self) -> PlacementQuestion {
