@@ -68,12 +68,7 @@ fn done(changed: bool) -> Done {
 }
 
 fn transfer(via: String, base: Option<String>) -> Transfer {
-    Transfer {
-        via: Access::Directory(via),
-        base: base.map(Access::Directory),
-        estimate_bytes: None,
-        attrs: Vec::new(),
-    }
+    Transfer { via: Access::Directory(via), base: base.map(Access::Directory), attrs: Vec::new() }
 }
 
 impl Lifecycle for DirBackend {
@@ -160,8 +155,8 @@ impl Guest for DirBackend {
         pool::retire(&op, &name, &at).map(done)
     }
 
-    fn plan_send(name: String, base: Option<Point>, to: Option<Point>) -> Answer<Transfer> {
-        let (via, base) = pool::plan_send(&name, base.as_ref(), to.as_ref())?;
+    fn plan_send(name: String, base: Option<Point>, to: Point) -> Answer<Transfer> {
+        let (via, base) = pool::plan_send(&name, base.as_ref(), &to)?;
         Ok(transfer(via, base))
     }
 

@@ -282,17 +282,11 @@ pub(crate) fn retire(op: &Op, name: &str, at: &Point) -> Answer<bool> {
 pub(crate) fn plan_send(
     name: &str,
     base: Option<&Point>,
-    to: Option<&Point>,
+    to: &Point,
 ) -> Answer<(String, Option<String>)> {
     let (about, here) = (need(name)?, folder(name)?);
     let path = |at: &Point| Ok(disk::host(&snapshot_folder(&here, &about.kept(at)?.guid)?));
-    let via = match (to, &about.live, about.snapshots.last()) {
-        (Some(to), _, _) => path(to)?,
-        (None, Some(live), _) => disk::host(&format!("{here}/{live}")),
-        (None, None, Some(newest)) => disk::host(&snapshot_folder(&here, &newest.guid)?),
-        (None, None, None) => return Err(failure("it holds nothing yet")),
-    };
-    Ok((via, base.map(path).transpose()?))
+    Ok((path(to)?, base.map(path).transpose()?))
 }
 
 pub(crate) fn plan_receive(

@@ -26,7 +26,6 @@
 
 mod backend;
 mod command;
-mod estimate;
 mod layout;
 mod mount;
 mod pool;

@@ -399,14 +399,6 @@ impl Backend for PluginBackend {
         self.node.retire(op, volume, at).await
     }
 
-    async fn estimate(
-        &self,
-        volume: &VolumeId,
-        base: Option<&Point>,
-    ) -> Result<ByteSize, BackendError> {
-        self.node.estimate(volume, base).await
-    }
-
     async fn send(
         &self,
         volume: &VolumeId,

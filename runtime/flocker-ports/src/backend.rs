@@ -138,13 +138,6 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// `op.epoch` is the new owner's epoch, which this copy remembers from now on.
     async fn retire(&self, op: &Op, volume: &VolumeId, at: &Point) -> Result<Change, BackendError>;
 
-    /// Roughly how many bytes a send from `base` to the volume's present state would take.
-    async fn estimate(
-        &self,
-        volume: &VolumeId,
-        base: Option<&Point>,
-    ) -> Result<ByteSize, BackendError>;
-
     /// The stream that makes `to` out of `base`, or out of nothing. With `resume`, what the receiver lacks of it;
     /// [`BackendError::CannotResume`] when this stream cannot be continued from there.
     async fn send(

@@ -200,14 +200,6 @@ impl Backend for SimBackend {
         self.call("backend.retire", |pool| pool.retire(op, volume, at))
     }
 
-    async fn estimate(
-        &self,
-        volume: &VolumeId,
-        base: Option<&Point>,
-    ) -> Result<ByteSize, BackendError> {
-        self.call("backend.estimate", |pool| pool.estimate(volume, base))
-    }
-
     async fn send(
         &self,
         volume: &VolumeId,

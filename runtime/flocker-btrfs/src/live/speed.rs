@@ -21,7 +21,7 @@ async fn the_parts_of_a_blackout_are_short() {
     here.create(&op(ONE), &volume, SIZE, None).await.unwrap();
     let mut base = None;
     let mut times: Vec<(&str, Vec<Duration>)> =
-        ["seal", "snapshot", "send+receive", "promote", "retire", "stat", "estimate"]
+        ["seal", "snapshot", "send+receive", "promote", "retire", "stat"]
             .map(|n| (n, Vec::new()))
             .into();
     for round in 1..=ROUNDS {
@@ -56,8 +56,6 @@ async fn the_parts_of_a_blackout_are_short() {
         lap(4);
         there.stat(&volume).await.unwrap();
         lap(5);
-        there.estimate(&volume, Some(&to)).await.unwrap();
-        lap(6);
         base = Some(to);
         (here, there) = (there, here);
     }

@@ -90,7 +90,7 @@ questions! {
     Promote = "promote" call_promote(whole op: Op, whole name: String, whole at: Point) -> Done;
     Retire = "retire" call_retire(whole op: Op, whole name: String, whole at: Point) -> Done;
     PlanSend = "plan-send"
-        call_plan_send(whole name: String, some base: Option<Point>, some to: Option<Point>) -> Transfer;
+        call_plan_send(whole name: String, some base: Option<Point>, whole to: Point) -> Transfer;
     PlanReceive = "plan-receive"
         call_plan_receive(whole op: Op, whole name: String, some base: Option<Point>, whole to: Point, copy size: u64)
         -> Transfer;

@@ -3,7 +3,7 @@
 use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use flocker_model::{ByteSize, Point, VolumeId};
+use flocker_model::{Point, VolumeId};
 use flocker_ports::{BackendError, ByteStream, ResumeToken};
 use futures::stream;
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +13,7 @@ use super::{
     bindings::exports::flocker::plugin::storage_backend::{Access, Transfer},
     node::Node,
     questions::PlanSend,
-    receive, stream as format, tree,
+    receive, stream as format,
 };
 
 /// Chunks on their way to the network; a few hide its hiccups.
@@ -38,7 +38,7 @@ impl Node {
         let to = self.find(volume, &snapshots, to)?;
         let base = base.map(|base| self.find(volume, &snapshots, base)).transpose()?;
         let reading = self.entry(volume).read(&base.iter().chain([&to]).collect::<Vec<_>>());
-        let plan = self.plan(volume, base.as_ref(), Some(&to)).await?;
+        let plan = self.plan(volume, base.as_ref(), &to).await?;
         let folders = self.open_plan(volume, base.is_some(), plan)?;
         drop(turn);
         let (chunks, mut received) = mpsc::channel(CHUNKS);
@@ -59,34 +59,13 @@ impl Node {
         Ok(Box::pin(stream::poll_fn(move |context| received.poll_recv(context))))
     }
 
-    pub(crate) async fn estimate(
-        &self,
-        volume: &VolumeId,
-        base: Option<&Point>,
-    ) -> Result<ByteSize, BackendError> {
-        self.need(volume).await?;
-        let base = match base {
-            Some(base) => Some(self.find(volume, &self.all_snapshots(volume).await?, base)?),
-            None => None,
-        };
-        let plan = self.plan(volume, base.as_ref(), None).await?;
-        if let Some(bytes) = plan.estimate_bytes {
-            return Ok(ByteSize(bytes));
-        }
-        let (tree, base) = self.open_plan(volume, base.is_some(), plan)?;
-        let counted =
-            tokio::task::spawn_blocking(move || tree::estimate(&tree, base.as_ref())).await;
-        let bytes = counted.map_err(io::Error::other).flatten();
-        bytes.map(ByteSize).map_err(|error| self.io("measure", volume, &error))
-    }
-
     async fn plan(
         &self,
         volume: &VolumeId,
         base: Option<&Point>,
-        to: Option<&Point>,
+        to: &Point,
     ) -> Result<Transfer, BackendError> {
-        let (base, to) = (base.map(answers::point), to.map(answers::point));
+        let (base, to) = (base.map(answers::point), answers::point(to));
         self.look(Some(volume), PlanSend { name: volume.to_string(), base, to }).await
     }
 

@@ -1,4 +1,4 @@
-//! A tree of files as a list of records: how one becomes another. Copies, sends, receives and estimates are made of it.
+//! A tree of files as a list of records: how one becomes another. Copies, sends and receives are made of it.
 //!
 //! ```text
 //! walk(tree, base) --records--> build(tree that holds base) => tree
@@ -7,7 +7,6 @@
 //! Nobody else's links are followed: a container fills these trees, and a plugin can change them at any time.
 
 mod build;
-mod estimate;
 mod walk;
 
 use std::{
@@ -24,7 +23,6 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use build::{Builder, remove};
-pub(crate) use estimate::estimate;
 pub(crate) use walk::{Source, walk};
 
 /// The most that one record carries, and the unit in which files are compared.

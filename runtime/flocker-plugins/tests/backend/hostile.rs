@@ -63,7 +63,6 @@ async fn a_trap_in_any_function_is_named_after_it_was_tried_again() {
     says(backend.snapshots(&a).await.err(), &["`snapshots` volume `a`"]);
     says(backend.attach(&op(ONE), &a).await.err(), &["`attach` volume `a`"]);
     says(backend.seal(&op(ONE), &a).await.err(), &["`seal` volume `a`"]);
-    says(backend.estimate(&a, None).await.err(), &["`plan-send` volume `a`"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

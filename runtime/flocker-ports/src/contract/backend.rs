@@ -102,7 +102,6 @@ macro_rules! each_backend_contract {
             a_volume_goes_there_and_back_with_its_content
             a_sent_snapshot_keeps_its_guid
             an_increment_is_smaller_than_the_whole
-            an_increment_is_estimated_roughly
             a_receive_over_the_owners_copy_is_refused
             an_increment_needs_its_base
             a_snapshot_that_is_here_is_answered_again

@@ -279,9 +279,6 @@ impl Backend for Fake {
     async fn retire(&self, _: &Op, _: &VolumeId, _: &Point) -> Result<Change, BackendError> {
         unreachable!("replication changes no role")
     }
-    async fn estimate(&self, _: &VolumeId, _: Option<&Point>) -> Result<ByteSize, BackendError> {
-        unreachable!("replication estimates nothing")
-    }
 }
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hasher};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use flocker_model::{ByteSize, Guid, Point, Role, VolumeId};
+use flocker_model::{Guid, Point, VolumeId};
 use flocker_ports::{BackendError, ResumeToken};
 
 use super::{files::Files, pool::Pool};
@@ -133,25 +133,5 @@ impl Pool {
         };
         let whole = write(base, to, &goal.files);
         resume.map_or(Ok(whole.clone()), |resume| rest(whole, resume))
-    }
-
-    pub(super) fn estimate(
-        &mut self,
-        id: &VolumeId,
-        base: Option<&Point>,
-    ) -> Result<ByteSize, BackendError> {
-        let volume = self.need(id)?;
-        let empty = Files::new();
-        let base = match base {
-            Some(base) => &volume.find(id, base)?.files,
-            None => &empty,
-        };
-        let present = match volume.role {
-            Role::Live | Role::Sealed => &volume.files,
-            Role::Replica => volume.snapshots.last().map_or(&empty, |taken| &taken.files),
-        };
-        let bytes =
-            difference(base, present).map(|(name, bytes)| name.len() + bytes.map_or(0, Bytes::len));
-        Ok(ByteSize(bytes.sum::<usize>() as u64))
     }
 }

@@ -30,21 +30,6 @@ pub async fn an_increment_is_smaller_than_the_whole(pair: Pair<'_>) {
     assert_eq!(pair.get(pair.target, &volume, TWO, "b").await, noise(2, 10_000));
 }
 
-/// The estimate tells little from much.
-pub async fn an_increment_is_estimated_roughly(pair: Pair<'_>) {
-    let (volume, one) = pair.replicated("estimate").await;
-    pair.put(pair.source, &volume, ONE, "b", &noise(2, 4 << 20)).await;
-    let two = snap(pair.source, &volume, ONE, "two").await.point;
-
-    let whole = pair.source.estimate(&volume, None).await.unwrap().0;
-    let much = pair.source.estimate(&volume, Some(&one)).await.unwrap().0;
-    let little = pair.source.estimate(&volume, Some(&two)).await.unwrap().0;
-
-    assert!((5 << 20..8 << 20).contains(&whole), "{whole}");
-    assert!((4 << 20..6 << 20).contains(&much), "{much}");
-    assert!(little < 1 << 20, "{little}");
-}
-
 /// A stream never replaces what a node owns, nor what it has sealed.
 pub async fn a_receive_over_the_owners_copy_is_refused(pair: Pair<'_>) {
     let volume = made(pair.source, "owner").await;
