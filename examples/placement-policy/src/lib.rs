@@ -27,11 +27,11 @@ impl Placement for PreferZone {
     fn score(&self, node: &Node, request: &Request) -> Score {
         let zone = node.label("zone").unwrap_or_default();
         // Apps may ask for a zone of their own.
-        if zone == request.label("zone").unwrap_or(&self.zone) {
+        if *zone == *request.label("zone").unwrap_or(&self.zone) {
             // From 5000 for a full node to 10000 for an empty one.
             Score::share(node.memory() + node.memory_free(), 2 * node.memory())
         } else {
-            Score::good(1000).because(format!("it is in zone `{zone}`"))
+            Score::good(1000).because_with(|| format!("it is in zone `{zone}`"))
         }
     }
 }

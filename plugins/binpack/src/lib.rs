@@ -29,7 +29,9 @@ impl Placement for Binpack {
             need: need(request.cpu_millis().into()),
         };
         match fit(neighbours, memory, cpu) {
-            Fit::Fits(points) => Score::good(points).because(format!("{neighbours} other apps")),
+            Fit::Fits(points) => {
+                Score::good(points).because_with(|| format!("{neighbours} other apps"))
+            }
             Fit::TooLittleMemory => Score::refuse("too little memory left").code(1),
             Fit::TooLittleCpu => Score::refuse("too little CPU left").code(2),
         }

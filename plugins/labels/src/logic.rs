@@ -1,5 +1,7 @@
 //! What an app's labels mean for one node, from plain texts.
 
+use std::rc::Rc;
+
 /// The label that names the group an app keeps away from.
 pub(crate) const APART: &str = "placement.apart";
 /// The label that names the group an app keeps close to.
@@ -42,8 +44,8 @@ impl<'a> Rules<'a> {
 #[derive(Debug)]
 pub(crate) struct Neighbour {
     pub(crate) name: String,
-    pub(crate) apart: Option<String>,
-    pub(crate) together: Option<String>,
+    pub(crate) apart: Option<Rc<str>>,
+    pub(crate) together: Option<Rc<str>>,
 }
 
 /// What the rules say of a node.
@@ -59,7 +61,7 @@ pub(crate) enum Opinion {
 /// rule would otherwise both leave, and meet again elsewhere.
 pub(crate) fn opinion(
     rules: &Rules,
-    label: impl Fn(&str) -> Option<String>,
+    label: impl Fn(&str) -> Option<Rc<str>>,
     neighbours: &[Neighbour],
     may_stay_beside: impl Fn(&str) -> bool,
 ) -> Opinion {
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     fn asked(labels: &[(&str, &str)]) -> Opinion {
-        let on_the_node = |key: &str| (key == "zone").then(|| "east".to_owned());
+        let on_the_node = |key: &str| (key == "zone").then(|| "east".into());
         let rules = Rules::of(labels.iter().copied());
         let neighbour = Neighbour {
             name: "web-1".into(),

@@ -32,7 +32,7 @@ impl Placement for Spread {
         let space = Share { whole: node.pool(), taken: used.saturating_add(arriving) };
         let neighbours = node.apps().saturating_sub(here.into());
         let points = score(neighbours, memory, cpu, space, holds);
-        Score::good(points).because(format!("{neighbours} other apps"))
+        Score::good(points).because_with(|| format!("{neighbours} other apps"))
     }
 }
 

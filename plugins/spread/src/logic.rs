@@ -1,5 +1,7 @@
 //! How good a node is for an app, from plain numbers.
 
+use flocker_sdk::share;
+
 /// Something that is used up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Share {
@@ -12,8 +14,7 @@ pub(crate) struct Share {
 impl Share {
     /// What is left, in ten-thousandths.
     fn left(self) -> u64 {
-        let left = u128::from(self.whole.saturating_sub(self.taken));
-        u64::try_from(left * 10_000 / u128::from(self.whole.max(1))).unwrap_or(10_000)
+        share(self.whole.saturating_sub(self.taken), self.whole).into()
     }
 }
 

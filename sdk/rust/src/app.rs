@@ -1,8 +1,10 @@
 //! An app as a policy sees it.
 
+use std::rc::Rc;
+
 use crate::{
     Node, Timestamp, Volume,
-    table::{Row, Table, id, kind_of_row},
+    table::{Known, Row, Table, id, kind_of_row},
 };
 
 /// An app. In tests, make one with [`App::sample`].
@@ -17,49 +19,49 @@ impl<'a> App<'a> {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> String {
-        self.text("name").unwrap_or_default()
+        self.text("name").unwrap_or_default().to_string()
     }
 
     /// Where it is, or will be when the move that it is in is done.
     #[must_use]
     pub fn node(&self) -> Option<Node<'a>> {
-        self.row.reference("node", Table::Nodes).map(Node::from)
+        self.row.reference(Known::AppNode, Table::Nodes).map(Node::from)
     }
 
     /// Memory that it may use, in bytes; 0 where it is not limited.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        self.number_or_zero("memory-bytes")
+        self.row.known(Known::AppMemory).unwrap_or(0)
     }
 
     /// CPU that it may use, in thousandths; 0 where it is not limited.
     #[must_use]
     pub fn cpu_millis(&self) -> u64 {
-        self.number_or_zero("cpu-millis")
+        self.row.known(Known::AppCpu).unwrap_or(0)
     }
 
     /// What its volumes may hold, in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.number_or_zero("size-bytes")
+        self.row.known(Known::AppSize).unwrap_or(0)
     }
 
     /// When it came to its node.
     #[must_use]
     pub fn placed(&self) -> Option<Timestamp> {
-        self.number("placed-ms").map(Timestamp)
+        self.row.known(Known::AppPlaced).map(Timestamp)
     }
 
     /// Its volumes.
     #[must_use]
     pub fn volumes(&self) -> Vec<Volume<'a>> {
-        self.row.referring(Table::Volumes, "app").into_iter().map(Volume::from).collect()
+        self.row.referring(Known::VolumeApp).into_iter().map(Volume::from).collect()
     }
 
     /// A label of its containers.
     #[must_use]
-    pub fn label(&self, key: &str) -> Option<String> {
-        self.text(&format!("label:{key}"))
+    pub fn label(&self, key: &str) -> Option<Rc<str>> {
+        self.row.label(key)
     }
 }
 

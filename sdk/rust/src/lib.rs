@@ -54,7 +54,7 @@ pub use failover::{Incident, Verdict};
 pub use node::Node;
 pub use rebalance::Move;
 pub use request::Request;
-pub use score::{SCORE_MAX, Score};
+pub use score::{SCORE_MAX, Score, share};
 pub use time::Timestamp;
 pub use volume::{Replica, Volume};
 
@@ -85,7 +85,8 @@ pub trait Placement: Policy {
 
     /// The same for all candidates at once, for policies that compare nodes. As many scores as nodes, in their order.
     fn score_all(&self, nodes: &[Node], request: &Request) -> Vec<Score> {
-        nodes.iter().map(|node| self.score(node, request)).collect()
+        let score = |n: usize| self.score(&nodes[n], request);
+        score::each(nodes.len(), score, |n| request.is_at(&nodes[n]))
     }
 }
 

@@ -1,8 +1,10 @@
 //! A node as a policy sees it.
 
+use std::rc::Rc;
+
 use crate::{
     App,
-    table::{Row, Table, kind_of_row},
+    table::{Known, Row, Table, kind_of_row},
 };
 
 /// A node. In tests, make one with [`Node::sample`].
@@ -17,91 +19,91 @@ impl<'a> Node<'a> {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> String {
-        self.text("name").unwrap_or_default()
+        self.text("name").unwrap_or_default().to_string()
     }
 
     /// Whether it answered lately.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.number_or_zero("alive") != 0
+        self.row.known(Known::NodeAlive).unwrap_or(0) != 0
     }
 
     /// Whether an operator wants it empty.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.number_or_zero("draining") != 0
+        self.row.known(Known::NodeDraining).unwrap_or(0) != 0
     }
 
     /// Memory of the machine, in bytes; 0 while it has not said.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        self.number_or_zero("memory-bytes")
+        self.row.known(Known::NodeMemory).unwrap_or(0)
     }
 
     /// Memory that no app was promised, in bytes.
     #[must_use]
     pub fn memory_free(&self) -> u64 {
-        self.number_or_zero("memory-free-bytes")
+        self.row.known(Known::NodeMemoryFree).unwrap_or(0)
     }
 
     /// Memory that apps were promised, in bytes.
     #[must_use]
     pub fn memory_promised(&self) -> u64 {
-        self.number_or_zero("memory-promised-bytes")
+        self.row.known(Known::NodeMemoryPromised).unwrap_or(0)
     }
 
     /// CPUs of the machine, in thousandths.
     #[must_use]
     pub fn cpu_millis(&self) -> u64 {
-        self.number_or_zero("cpu-millis")
+        self.row.known(Known::NodeCpu).unwrap_or(0)
     }
 
     /// CPU that apps were promised, in thousandths.
     #[must_use]
     pub fn cpu_promised_millis(&self) -> u64 {
-        self.number_or_zero("cpu-promised-millis")
+        self.row.known(Known::NodeCpuPromised).unwrap_or(0)
     }
 
     /// Size of its storage pool, in bytes.
     #[must_use]
     pub fn pool(&self) -> u64 {
-        self.number_or_zero("pool-bytes")
+        self.row.known(Known::NodePool).unwrap_or(0)
     }
 
     /// What is free in its storage pool, in bytes.
     #[must_use]
     pub fn pool_free(&self) -> u64 {
-        self.number_or_zero("pool-free-bytes")
+        self.row.known(Known::NodePoolFree).unwrap_or(0)
     }
 
     /// One-minute load average, in thousandths.
     #[must_use]
     pub fn load_millis(&self) -> u64 {
-        self.number_or_zero("load-millis")
+        self.row.known(Known::NodeLoad).unwrap_or(0)
     }
 
     /// How many apps it holds, arriving ones included.
     #[must_use]
     pub fn apps(&self) -> u64 {
-        self.number_or_zero("apps")
+        self.row.known(Known::NodeApps).unwrap_or(0)
     }
 
     /// How many volumes it owns.
     #[must_use]
     pub fn volumes(&self) -> u64 {
-        self.number_or_zero("volumes")
+        self.row.known(Known::NodeVolumes).unwrap_or(0)
     }
 
     /// The apps that it holds, arriving ones included.
     #[must_use]
     pub fn residents(&self) -> Vec<App<'a>> {
-        self.row.referring(Table::Apps, "node").into_iter().map(App::from).collect()
+        self.row.referring(Known::AppNode).into_iter().map(App::from).collect()
     }
 
     /// A label, from its configuration or from an operator.
     #[must_use]
-    pub fn label(&self, key: &str) -> Option<String> {
-        self.text(&format!("label:{key}"))
+    pub fn label(&self, key: &str) -> Option<Rc<str>> {
+        self.row.label(key)
     }
 }
 

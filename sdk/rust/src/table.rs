@@ -2,7 +2,8 @@
 //! others never: that is what keeps a question about thousands of rows cheap.
 
 use std::{
-    cell::RefCell,
+    array,
+    cell::{OnceCell, RefCell},
     collections::BTreeMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     rc::Rc,
@@ -32,13 +33,66 @@ impl Table {
     }
 }
 
+/// The number columns that kinds of rows have methods for: found by their place and not by their name, as a policy reads
+/// them once per row.
+macro_rules! known {
+    ($($known:ident = $table:ident $name:literal,)*) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Known {
+            $($known,)*
+        }
+
+        impl Known {
+            const COUNT: usize = [$($name),*].len();
+
+            fn column(self) -> (Table, &'static str) {
+                match self {
+                    $(Self::$known => (Table::$table, $name),)*
+                }
+            }
+        }
+    };
+}
+
+known! {
+    NodeAlive = Nodes "alive",
+    NodeDraining = Nodes "draining",
+    NodeMemory = Nodes "memory-bytes",
+    NodeMemoryFree = Nodes "memory-free-bytes",
+    NodeMemoryPromised = Nodes "memory-promised-bytes",
+    NodeCpu = Nodes "cpu-millis",
+    NodeCpuPromised = Nodes "cpu-promised-millis",
+    NodePool = Nodes "pool-bytes",
+    NodePoolFree = Nodes "pool-free-bytes",
+    NodeLoad = Nodes "load-millis",
+    NodeApps = Nodes "apps",
+    NodeVolumes = Nodes "volumes",
+    AppNode = Apps "node",
+    AppMemory = Apps "memory-bytes",
+    AppCpu = Apps "cpu-millis",
+    AppSize = Apps "size-bytes",
+    AppPlaced = Apps "placed-ms",
+    VolumeApp = Volumes "app",
+    VolumeNode = Volumes "node",
+    VolumeSize = Volumes "size-bytes",
+    VolumeUsed = Volumes "used-bytes",
+    VolumeWritten = Volumes "written-ms",
+    VolumeSnapshot = Volumes "snapshot-ms",
+    ReplicaVolume = Replicas "volume",
+    ReplicaNode = Replicas "node",
+    ReplicaTaken = Replicas "taken-ms",
+}
+
 /// All tables: the host's, or made-up ones.
 pub(crate) struct Tables<'a> {
     source: Source<'a>,
+    /// By [`Known`]; empty where there is no such column.
+    known: [OnceCell<Box<[u64]>>; Known::COUNT],
     numbers: RefCell<Columns<u64>>,
-    texts: RefCell<Columns<String>>,
-    /// By table and column: which rows refer to which row.
-    referring: RefCell<BTreeMap<(Table, &'static str), Rc<Referring>>>,
+    texts: RefCell<Columns<Rc<str>>>,
+    labels: RefCell<Columns<Rc<str>>>,
+    /// By the column that refers: which rows refer to which row.
+    referring: [OnceCell<Referring>; Known::COUNT],
 }
 
 /// The columns that were fetched, by table and name; `None` when there is no such column.
@@ -88,9 +142,11 @@ impl<'a> Tables<'a> {
     fn of(source: Source<'a>) -> Rc<Self> {
         Rc::new(Self {
             source,
+            known: array::from_fn(|_| OnceCell::new()),
             numbers: RefCell::default(),
             texts: RefCell::default(),
-            referring: RefCell::default(),
+            labels: RefCell::default(),
+            referring: array::from_fn(|_| OnceCell::new()),
         })
     }
 
@@ -114,13 +170,24 @@ impl<'a> Tables<'a> {
         Row { tables: Rc::clone(self), table, number }
     }
 
-    /// A cell of a number column; the largest number stands for a missing one.
+    /// A cell of a column that has a method; the largest number stands for a missing one.
+    #[inline]
+    fn known(&self, known: Known, row: u32) -> Option<u64> {
+        let (table, name) = known.column();
+        let view = match &self.source {
+            Source::Host(view) => view,
+            Source::Sample(sample) => return sample.number(table, name, row),
+        };
+        let fetch = || view.u64s(table.name(), name).unwrap_or_default().into_boxed_slice();
+        let cell = *self.known[known as usize].get_or_init(fetch).get(row as usize)?;
+        (cell != u64::MAX).then_some(cell)
+    }
+
+    /// A cell of any number column.
     fn number(&self, table: Table, column: &str, row: u32) -> Option<u64> {
         let view = match &self.source {
             Source::Host(view) => view,
-            Source::Sample(sample) => {
-                return sample.cells(table, row)?.numbers.get(column).copied();
-            }
+            Source::Sample(sample) => return sample.number(table, column, row),
         };
         cell(&self.numbers, table, column, row, || {
             let cells = view.u64s(table.name(), column)?;
@@ -128,34 +195,51 @@ impl<'a> Tables<'a> {
         })
     }
 
-    /// A cell of a text column; text number 0 stands for a missing one.
-    fn text(&self, table: Table, column: &str, row: u32) -> Option<String> {
-        let view = match &self.source {
-            Source::Host(view) => view,
-            Source::Sample(sample) => return sample.cells(table, row)?.texts.get(column).cloned(),
-        };
-        cell(&self.texts, table, column, row, || {
-            let ids = view.ids(table.name(), column)?;
-            let texts = view.texts(&ids).into_iter().zip(&ids);
-            Some(texts.map(|(text, id)| (*id != 0).then_some(text)).collect())
-        })
-    }
-
-    /// Which rows of `table` refer to which by `column`. Made once, as it is asked for row by row.
-    fn referring(self: &Rc<Self>, table: Table, column: &'static str) -> Rc<Referring> {
-        if let Some(made) = self.referring.borrow().get(&(table, column)) {
-            return Rc::clone(made);
-        }
-        let mut referring = Referring::new();
-        for row in self.rows(table) {
-            if let Some(to) = row.number(column).and_then(|n| u32::try_from(n).ok()) {
-                referring.entry(to).or_default().push(row.number);
+    fn text(&self, table: Table, column: &str, row: u32) -> Option<Rc<str>> {
+        match &self.source {
+            Source::Host(view) => {
+                cell(&self.texts, table, column, row, || texts(view, table, column))
+            }
+            Source::Sample(sample) => {
+                sample.cells(table, row)?.texts.get(column).map(|text| text.as_str().into())
             }
         }
-        let referring = Rc::new(referring);
-        self.referring.borrow_mut().insert((table, column), Rc::clone(&referring));
-        referring
     }
+
+    /// A cell of the column `label:KEY`, whose name is put together once and not for each row.
+    fn label(&self, table: Table, key: &str, row: u32) -> Option<Rc<str>> {
+        let column = || format!("label:{key}");
+        match &self.source {
+            Source::Host(view) => {
+                cell(&self.labels, table, key, row, || texts(view, table, &column()))
+            }
+            Source::Sample(_) => self.text(table, &column(), row),
+        }
+    }
+
+    /// Which rows refer to which by a column. Made once, as it is asked for row by row.
+    fn referring(self: &Rc<Self>, by: Known) -> &Referring {
+        self.referring[by as usize].get_or_init(|| {
+            let mut referring = Referring::new();
+            for row in self.rows(by.column().0) {
+                if let Some(to) = row.known(by).and_then(|n| u32::try_from(n).ok()) {
+                    referring.entry(to).or_default().push(row.number);
+                }
+            }
+            referring
+        })
+    }
+}
+
+/// A text column. Each different text crosses the border once, however many rows have it; number 0 stands for a missing one.
+fn texts(view: &View, table: Table, column: &str) -> Option<Column<Rc<str>>> {
+    let ids = view.ids(table.name(), column)?;
+    let mut different: Vec<u32> = ids.iter().copied().filter(|id| *id != 0).collect();
+    different.sort_unstable();
+    different.dedup();
+    let texts: Vec<Rc<str>> = view.texts(&different).into_iter().map(Rc::from).collect();
+    let text = |id: &u32| texts.get(different.binary_search(id).ok()?).cloned();
+    Some(ids.iter().map(text).collect())
 }
 
 /// A cell of a column that is fetched at most once.
@@ -179,6 +263,10 @@ fn cell<T: Clone>(
 impl Sample {
     fn cells(&self, table: Table, row: u32) -> Option<&Cells> {
         self.0.get(&(table, row))
+    }
+
+    fn number(&self, table: Table, column: &str, row: u32) -> Option<u64> {
+        self.cells(table, row)?.numbers.get(column).copied()
     }
 
     /// Adds a row that was made elsewhere.
@@ -221,17 +309,28 @@ impl<'a> Row<'a> {
         self.number
     }
 
+    /// A cell of a column that has a method, in a row of its table.
+    #[inline]
+    pub(crate) fn known(&self, known: Known) -> Option<u64> {
+        debug_assert_eq!(known.column().0, self.table);
+        self.tables.known(known, self.number)
+    }
+
     pub(crate) fn number(&self, column: &str) -> Option<u64> {
         self.tables.number(self.table, column, self.number)
     }
 
-    pub(crate) fn text(&self, column: &str) -> Option<String> {
+    pub(crate) fn text(&self, column: &str) -> Option<Rc<str>> {
         self.tables.text(self.table, column, self.number)
     }
 
+    pub(crate) fn label(&self, key: &str) -> Option<Rc<str>> {
+        self.tables.label(self.table, key, self.number)
+    }
+
     /// The row of `table` that a column of this one refers to.
-    pub(crate) fn reference(&self, column: &str, table: Table) -> Option<Row<'a>> {
-        let number = u32::try_from(self.number(column)?).ok()?;
+    pub(crate) fn reference(&self, by: Known, table: Table) -> Option<Row<'a>> {
+        let number = u32::try_from(self.known(by)?).ok()?;
         match &self.tables.source {
             Source::Sample(sample) => {
                 let _exists = sample.cells(table, number)?;
@@ -241,11 +340,10 @@ impl<'a> Row<'a> {
         Some(self.tables.row(table, number))
     }
 
-    /// The rows of `table` that refer to this one by `column`, in alphabetical order of the names.
-    pub(crate) fn referring(&self, table: Table, column: &'static str) -> Vec<Row<'a>> {
-        let referring = self.tables.referring(table, column);
-        let rows = referring.get(&self.number).into_iter().flatten();
-        rows.map(|number| self.tables.row(table, *number)).collect()
+    /// The rows that refer to this one by a column of theirs, in alphabetical order of the names.
+    pub(crate) fn referring(&self, by: Known) -> Vec<Row<'a>> {
+        let rows = self.tables.referring(by).get(&self.number).into_iter().flatten();
+        rows.map(|number| self.tables.row(by.column().0, *number)).collect()
     }
 }
 
@@ -291,13 +389,8 @@ macro_rules! kind_of_row {
 
             #[doc = concat!("Any text column of the table `", $table, "`; `None` where it is missing.")]
             #[must_use]
-            pub fn text(&self, column: &str) -> Option<String> {
+            pub fn text(&self, column: &str) -> Option<std::rc::Rc<str>> {
                 self.row.text(column)
-            }
-
-            #[allow(dead_code, reason = "not every kind has a column that is a quantity")]
-            fn number_or_zero(&self, column: &str) -> u64 {
-                self.number(column).unwrap_or(0)
             }
         }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     App, Node, Timestamp,
-    table::{Row, Table, id, kind_of_row},
+    table::{Known, Row, Table, id, kind_of_row},
 };
 
 /// A volume. In tests, make one with [`Volume::sample`].
@@ -17,49 +17,49 @@ impl<'a> Volume<'a> {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> String {
-        self.text("name").unwrap_or_default()
+        self.text("name").unwrap_or_default().to_string()
     }
 
     /// Who uses it.
     #[must_use]
     pub fn app(&self) -> Option<App<'a>> {
-        self.row.reference("app", Table::Apps).map(App::from)
+        self.row.reference(Known::VolumeApp, Table::Apps).map(App::from)
     }
 
     /// Its owner.
     #[must_use]
     pub fn node(&self) -> Option<Node<'a>> {
-        self.row.reference("node", Table::Nodes).map(Node::from)
+        self.row.reference(Known::VolumeNode, Table::Nodes).map(Node::from)
     }
 
     /// The most that may be written to it, in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.number_or_zero("size-bytes")
+        self.row.known(Known::VolumeSize).unwrap_or(0)
     }
 
     /// What is written to it, in bytes.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.number_or_zero("used-bytes")
+        self.row.known(Known::VolumeUsed).unwrap_or(0)
     }
 
     /// When somebody was last seen to write to it; `None` where that is not known.
     #[must_use]
     pub fn written(&self) -> Option<Timestamp> {
-        self.number("written-ms").map(Timestamp)
+        self.row.known(Known::VolumeWritten).map(Timestamp)
     }
 
     /// When its newest snapshot by schedule was taken; `None` where there is none.
     #[must_use]
     pub fn snapshot(&self) -> Option<Timestamp> {
-        self.number("snapshot-ms").map(Timestamp)
+        self.row.known(Known::VolumeSnapshot).map(Timestamp)
     }
 
     /// Its replicas, on whatever nodes.
     #[must_use]
     pub fn replicas(&self) -> Vec<Replica<'a>> {
-        self.row.referring(Table::Replicas, "volume").into_iter().map(Replica::from).collect()
+        self.row.referring(Known::ReplicaVolume).into_iter().map(Replica::from).collect()
     }
 }
 
@@ -108,19 +108,19 @@ impl<'a> Replica<'a> {
     /// What it is a copy of.
     #[must_use]
     pub fn volume(&self) -> Option<Volume<'a>> {
-        self.row.reference("volume", Table::Volumes).map(Volume::from)
+        self.row.reference(Known::ReplicaVolume, Table::Volumes).map(Volume::from)
     }
 
     /// Who holds it.
     #[must_use]
     pub fn node(&self) -> Option<Node<'a>> {
-        self.row.reference("node", Table::Nodes).map(Node::from)
+        self.row.reference(Known::ReplicaNode, Table::Nodes).map(Node::from)
     }
 
     /// When the snapshot that it holds was taken; `None` where that is not known.
     #[must_use]
     pub fn taken(&self) -> Option<Timestamp> {
-        self.number("taken-ms").map(Timestamp)
+        self.row.known(Known::ReplicaTaken).map(Timestamp)
     }
 }
 

@@ -16,7 +16,7 @@ impl Placement for MyPolicy {
             request.memory()
         };
         let left = node.memory().saturating_sub(node.memory_promised() + added);
-        Score::share(left, node.memory()).because(format!("{} apps", node.apps()))
+        Score::share(left, node.memory()).because_with(|| format!("{} apps", node.apps()))
     }
 }
 
