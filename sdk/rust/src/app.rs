@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// An app. In tests, make one with [`App::sample`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct App<'a> {
     pub(crate) row: Row<'a>,
 }

@@ -1,16 +1,14 @@
 //! The cluster at the moment of the question.
 
-use std::rc::Rc;
-
 use crate::{
     App, Node, Replica, Volume,
     table::{Sample, Table, Tables},
 };
 
 /// Everything that is known of the cluster. In tests, make one with [`Cluster::sample`].
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub struct Cluster<'a> {
-    pub(crate) tables: Rc<Tables<'a>>,
+    pub(crate) tables: &'a Tables<'a>,
 }
 
 impl std::fmt::Debug for Cluster<'_> {

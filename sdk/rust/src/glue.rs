@@ -1,10 +1,10 @@
 //! Between the component's exports and the author's type. Not for authors.
 
-use std::{any::Any, cell::RefCell, marker::PhantomData, rc::Rc, time::Duration};
+use std::{any::Any, borrow::Cow, cell::RefCell, marker::PhantomData, rc::Rc, time::Duration};
 
 use crate::{
     App, Backups, Cluster, Copied, Failover, Incident, Node, Placement, Policy, Rebalance, Request,
-    Score, Timestamp, Volume,
+    Scores, Timestamp, Volume,
     bindings::{
         backups::exports::flocker::plugin::backup_schedule,
         failover::exports::flocker::plugin::failover,
@@ -42,11 +42,11 @@ fn policy<A: Author>() -> Rc<A::Policy> {
     configured.and_then(Result::ok).unwrap_or_default()
 }
 
-fn cluster(view: &View) -> Cluster<'_> {
-    Cluster { tables: Tables::of_host(view) }
-}
-
 impl<'a> Cluster<'a> {
+    fn of(tables: &'a Tables<'a>) -> Self {
+        Self { tables }
+    }
+
     fn row<T: From<Row<'a>>>(&self, table: Table, number: u32) -> T {
         self.tables.row(table, number).into()
     }
@@ -81,30 +81,23 @@ impl<A: Author<Policy: Placement>> placement::Guest for Component<A> {
         request: placement::Request,
         candidates: Vec<u32>,
     ) -> Result<placement::Verdict, placement::Failure> {
-        let cluster = cluster(view);
+        let tables = Tables::of_host(view);
+        let cluster = Cluster::of(&tables);
         let nodes: Vec<Node> =
             candidates.iter().map(|row| cluster.row(Table::Nodes, *row)).collect();
-        let scores = policy::<A>().score_all(&nodes, &Request::of_host(request));
-        Ok(verdict(&candidates, scores))
+        let Scores { points, reasons } =
+            policy::<A>().score_all(&nodes, &Request::of_host(request));
+        let reason = |(position, code, text): (usize, u32, Cow<str>)| {
+            let candidate = *candidates.get(position)?;
+            Some(placement::Reason { candidate, code, text: text.into_owned() })
+        };
+        Ok(placement::Verdict {
+            scores: points,
+            reasons: reasons.into_iter().filter_map(reason).collect(),
+            ask_again_ms: None,
+            attrs: Vec::new(),
+        })
     }
-}
-
-fn verdict(candidates: &[u32], scores: Vec<Score>) -> placement::Verdict {
-    let mut verdict = placement::Verdict {
-        scores: Vec::new(),
-        reasons: Vec::new(),
-        ask_again_ms: None,
-        attrs: Vec::new(),
-    };
-    for (position, score) in scores.into_iter().enumerate() {
-        verdict.scores.push(score.points());
-        if let (Some(candidate), Some((code, text))) =
-            (candidates.get(position), score.into_reason())
-        {
-            verdict.reasons.push(placement::Reason { candidate: *candidate, code, text });
-        }
-    }
-    verdict
 }
 
 impl<A: Author<Policy: Rebalance>> rebalance::Guest for Component<A> {
@@ -114,7 +107,8 @@ impl<A: Author<Policy: Rebalance>> rebalance::Guest for Component<A> {
         movable: Vec<u32>,
         max_moves: u32,
     ) -> Result<Vec<rebalance::Move>, rebalance::Failure> {
-        let cluster = cluster(view);
+        let tables = Tables::of_host(view);
+        let cluster = Cluster::of(&tables);
         let movable: Vec<App> = movable.iter().map(|row| cluster.row(Table::Apps, *row)).collect();
         let moves = policy::<A>().plan(&cluster, &movable, max_moves as usize);
         let proposed = |m: crate::Move| rebalance::Move {
@@ -135,7 +129,8 @@ impl<A: Author<Policy: Failover>> failover::Guest for Component<A> {
         what: failover::Incident,
         volumes: Vec<u32>,
     ) -> Result<Vec<failover::Decision>, failover::Failure> {
-        let cluster = cluster(view);
+        let tables = Tables::of_host(view);
+        let cluster = Cluster::of(&tables);
         let incident = Incident {
             node: cluster.row(Table::Nodes, what.node),
             now: Timestamp(context.now_ms),
@@ -169,7 +164,8 @@ impl<A: Author<Policy: Backups>> backup_schedule::Guest for Component<A> {
         volumes: Vec<u32>,
         horizon_ms: u64,
     ) -> Result<backup_schedule::Schedule, backup_schedule::Failure> {
-        let (policy, cluster) = (policy::<A>(), cluster(view));
+        let (policy, tables) = (policy::<A>(), Tables::of_host(view));
+        let cluster = Cluster::of(&tables);
         let (now, horizon) = (Timestamp(context.now_ms), Duration::from_millis(horizon_ms));
         let mut due = Vec::new();
         for row in volumes {
@@ -194,7 +190,8 @@ impl<A: Author<Policy: Backups>> backup_schedule::Guest for Component<A> {
         lane: String,
         copies: Vec<backup_schedule::BackupCopy>,
     ) -> Result<Vec<backup_schedule::Droppable>, backup_schedule::Failure> {
-        let volume: Volume = cluster(view).row(Table::Volumes, volume);
+        let tables = Tables::of_host(view);
+        let volume: Volume = Cluster::of(&tables).row(Table::Volumes, volume);
         let copied = |copy: backup_schedule::BackupCopy| Copied {
             tag: copy.tag,
             taken: Timestamp(copy.taken_ms),

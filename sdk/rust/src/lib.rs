@@ -54,7 +54,7 @@ pub use failover::{Incident, Verdict};
 pub use node::Node;
 pub use rebalance::Move;
 pub use request::Request;
-pub use score::{SCORE_MAX, Score, share};
+pub use score::{SCORE_MAX, Score, Scores, share};
 pub use time::Timestamp;
 pub use volume::{Replica, Volume};
 
@@ -84,9 +84,8 @@ pub trait Placement: Policy {
     fn score(&self, node: &Node, request: &Request) -> Score;
 
     /// The same for all candidates at once, for policies that compare nodes. As many scores as nodes, in their order.
-    fn score_all(&self, nodes: &[Node], request: &Request) -> Vec<Score> {
-        let score = |n: usize| self.score(&nodes[n], request);
-        score::each(nodes.len(), score, |n| request.is_at(&nodes[n]))
+    fn score_all(&self, nodes: &[Node], request: &Request) -> Scores {
+        Scores::each(nodes, request, |node| self.score(node, request))
     }
 }
 

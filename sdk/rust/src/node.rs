@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A node. In tests, make one with [`Node::sample`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Node<'a> {
     pub(crate) row: Row<'a>,
 }

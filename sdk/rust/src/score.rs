@@ -1,6 +1,13 @@
 //! What a policy says about a node.
 
-use std::{borrow::Cow, cell::Cell, collections::BinaryHeap};
+use std::{
+    borrow::Cow,
+    cell::Cell,
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
+};
+
+use crate::{Node, Request};
 
 /// The best score.
 pub const SCORE_MAX: u32 = 10_000;
@@ -88,49 +95,83 @@ impl Score {
     pub fn is_refusal(&self) -> bool {
         self.points.is_none()
     }
-
-    /// Code and text.
-    pub(crate) fn into_reason(self) -> Option<(u32, String)> {
-        let code = self.code;
-        self.reason.map(|text| (code, text.into_owned()))
-    }
 }
 
 /// How many of the best candidates say why, and how many of the refused ones. Nobody reads more, and texts cost more than
 /// everything else.
 const SHOWN_MAX: usize = 32;
 
-/// The scores of so many candidates. Where there are many, reasons are asked for in a second round, of those that are
-/// shown: the best, the first ones that are refused, and those that are `special`.
-pub(crate) fn each(
-    count: usize,
-    score: impl Fn(usize) -> Score,
-    special: impl Fn(usize) -> bool,
-) -> Vec<Score> {
-    if count <= SHOWN_MAX {
-        return (0..count).map(score).collect();
-    }
-    SHOWN.set(false);
-    let mut scores: Vec<Score> = (0..count).map(&score).collect();
-    SHOWN.set(true);
-    for shown in worth_showing(&scores, special) {
-        scores[shown] = score(shown);
-    }
-    scores
+/// The scores of all candidates, in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scores {
+    pub(crate) points: Vec<i32>,
+    /// Position, code and text.
+    pub(crate) reasons: Vec<(usize, u32, Cow<'static, str>)>,
 }
 
-fn worth_showing(scores: &[Score], special: impl Fn(usize) -> bool) -> Vec<usize> {
-    let refused = (0..scores.len()).filter(|n| scores[*n].is_refusal()).take(SHOWN_MAX);
-    let mut shown: Vec<usize> = refused.chain((0..scores.len()).filter(|n| special(*n))).collect();
+impl Scores {
+    /// Scores each node by itself. Of many nodes, reasons are asked for in a second round, for those that are shown: the
+    /// best, the first ones that are refused, and where the app is.
+    #[must_use]
+    pub fn each<'a>(
+        nodes: &[Node<'a>],
+        request: &Request,
+        score: impl Fn(&Node<'a>) -> Score,
+    ) -> Self {
+        if nodes.len() <= SHOWN_MAX {
+            return nodes.iter().map(score).collect();
+        }
+        SHOWN.set(false);
+        let points: Vec<i32> = nodes.iter().map(|node| score(node).points()).collect();
+        SHOWN.set(true);
+        let mut scores = Self { points, reasons: Vec::new() };
+        for position in worth_showing(&scores.points, |n| request.is_at(&nodes[n])) {
+            scores.explain(position, score(&nodes[position]));
+        }
+        scores
+    }
+
+    /// How good each is, -1 for one that is refused.
+    #[must_use]
+    pub fn points(&self) -> &[i32] {
+        &self.points
+    }
+
+    fn explain(&mut self, position: usize, score: Score) {
+        if let Some(text) = score.reason {
+            self.reasons.push((position, score.code, text));
+        }
+    }
+}
+
+impl FromIterator<Score> for Scores {
+    fn from_iter<I: IntoIterator<Item = Score>>(all: I) -> Self {
+        let mut scores = Self::default();
+        for (position, score) in all.into_iter().enumerate() {
+            scores.points.push(score.points());
+            scores.explain(position, score);
+        }
+        scores
+    }
+}
+
+/// Positions, each once.
+fn worth_showing(points: &[i32], special: impl Fn(usize) -> bool) -> BTreeSet<usize> {
+    let refused = (0..points.len()).filter(|n| points[*n] < 0).take(SHOWN_MAX);
+    let mut shown: BTreeSet<usize> = refused.collect();
+    shown.extend((0..points.len()).filter(|n| special(*n)));
     // The worst of the best on top, to make way for a better one; of equals the first ones stay.
     let mut best = BinaryHeap::with_capacity(SHOWN_MAX + 1);
-    for (n, points) in scores.iter().enumerate().filter_map(|(n, s)| Some((n, s.points?))) {
-        let worst = best.peek().map(|(std::cmp::Reverse(points), _)| *points);
-        if best.len() < SHOWN_MAX || worst.is_some_and(|worst| points > worst) {
-            best.push((std::cmp::Reverse(points), n));
-        }
-        if best.len() > SHOWN_MAX {
-            best.pop();
+    let mut bar = -1;
+    for (n, points) in points.iter().enumerate() {
+        if *points > bar {
+            best.push((Reverse(*points), n));
+            if best.len() > SHOWN_MAX {
+                best.pop();
+            }
+            if best.len() == SHOWN_MAX {
+                bar = best.peek().map_or(bar, |(Reverse(worst), _)| *worst);
+            }
         }
     }
     shown.extend(best.into_iter().map(|(_, n)| n));
@@ -152,23 +193,25 @@ mod tests {
 
     #[test]
     fn of_many_candidates_those_that_matter_say_why() {
+        let nodes: Vec<_> = (0..1000).map(|n| Node::sample(&n.to_string())).collect();
+        let number = |node: &Node| node.name().parse::<u32>().unwrap();
         let texts = Cell::new(0);
         let why = || {
             texts.set(texts.get() + 1);
             "why".to_owned()
         };
-        let score = |n: usize| match n {
+        let score = |node: &Node| match number(node) {
             0..500 => Score::refuse_with(why),
-            _ => Score::good(u32::try_from(n).unwrap()).because_with(why),
+            n => Score::good(n).because_with(why),
         };
 
-        let scores = each(1000, score, |n| n == 700);
+        let scores = Scores::each(&nodes, &Request::sample("shop").at(&nodes[700]), score);
 
-        let shown = |n: &usize| scores[*n].reason.is_some();
-        let shown: Vec<_> = (0..1000).filter(shown).collect();
+        let shown: Vec<_> = scores.reasons.iter().map(|(n, ..)| *n).collect();
         let wanted: Vec<_> = (0..32).chain([700]).chain(968..1000).collect();
         assert_eq!((shown, texts.get()), (wanted, 65));
-        assert_eq!((scores[499].points(), scores[500].points()), (-1, 500));
-        assert!(each(32, score, |_| false).iter().all(|s| s.reason.is_some()));
+        assert_eq!(scores.points()[499..=500], [-1, 500]);
+        let few = Scores::each(&nodes[..32], &Request::sample("shop"), score);
+        assert_eq!(few.reasons.len(), 32);
     }
 }

@@ -131,27 +131,23 @@ pub(crate) fn id(name: &str) -> u32 {
 }
 
 impl<'a> Tables<'a> {
-    pub(crate) fn of_host(view: &'a View) -> Rc<Self> {
+    pub(crate) fn of_host(view: &'a View) -> Self {
         Self::of(Source::Host(view))
     }
 
-    pub(crate) fn of_sample(sample: Sample) -> Rc<Self> {
-        Self::of(Source::Sample(sample))
-    }
-
-    fn of(source: Source<'a>) -> Rc<Self> {
-        Rc::new(Self {
+    fn of(source: Source<'a>) -> Self {
+        Self {
             source,
             known: array::from_fn(|_| OnceCell::new()),
             numbers: RefCell::default(),
             texts: RefCell::default(),
             labels: RefCell::default(),
             referring: array::from_fn(|_| OnceCell::new()),
-        })
+        }
     }
 
     /// Every row of a table, in alphabetical order of the names.
-    pub(crate) fn rows(self: &Rc<Self>, table: Table) -> Vec<Row<'a>> {
+    pub(crate) fn rows(&'a self, table: Table) -> Vec<Row<'a>> {
         match &self.source {
             Source::Host(view) => {
                 (0..view.rows(table.name()).unwrap_or(0)).map(|n| self.row(table, n)).collect()
@@ -166,21 +162,31 @@ impl<'a> Tables<'a> {
     }
 
     /// A row by its number.
-    pub(crate) fn row(self: &Rc<Self>, table: Table, number: u32) -> Row<'a> {
-        Row { tables: Rc::clone(self), table, number }
+    pub(crate) fn row(&'a self, table: Table, number: u32) -> Row<'a> {
+        Row { tables: self, table, number }
     }
 
     /// A cell of a column that has a method; the largest number stands for a missing one.
-    #[inline]
+    #[inline(always)]
     fn known(&self, known: Known, row: u32) -> Option<u64> {
+        let cell = match self.known[known as usize].get() {
+            Some(column) => *column.get(row as usize)?,
+            None => self.first_look(known, row)?,
+        };
+        (cell != u64::MAX).then_some(cell)
+    }
+
+    /// Fetches the column. Made-up rows have none.
+    #[cold]
+    #[inline(never)]
+    fn first_look(&self, known: Known, row: u32) -> Option<u64> {
         let (table, name) = known.column();
         let view = match &self.source {
             Source::Host(view) => view,
             Source::Sample(sample) => return sample.number(table, name, row),
         };
         let fetch = || view.u64s(table.name(), name).unwrap_or_default().into_boxed_slice();
-        let cell = *self.known[known as usize].get_or_init(fetch).get(row as usize)?;
-        (cell != u64::MAX).then_some(cell)
+        self.known[known as usize].get_or_init(fetch).get(row as usize).copied()
     }
 
     /// A cell of any number column.
@@ -218,7 +224,7 @@ impl<'a> Tables<'a> {
     }
 
     /// Which rows refer to which by a column. Made once, as it is asked for row by row.
-    fn referring(self: &Rc<Self>, by: Known) -> &Referring {
+    fn referring(&'a self, by: Known) -> &'a Referring {
         self.referring[by as usize].get_or_init(|| {
             let mut referring = Referring::new();
             for row in self.rows(by.column().0) {
@@ -277,10 +283,17 @@ impl Sample {
     }
 }
 
+impl Tables<'static> {
+    /// Made-up rows live as long as the test.
+    pub(crate) fn of_sample(sample: Sample) -> &'static Self {
+        Box::leak(Box::new(Self::of(Source::Sample(sample))))
+    }
+}
+
 /// A row of a table.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
-    tables: Rc<Tables<'a>>,
+    tables: &'a Tables<'a>,
     table: Table,
     number: u32,
 }
@@ -310,7 +323,7 @@ impl<'a> Row<'a> {
     }
 
     /// A cell of a column that has a method, in a row of its table.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn known(&self, known: Known) -> Option<u64> {
         debug_assert_eq!(known.column().0, self.table);
         self.tables.known(known, self.number)

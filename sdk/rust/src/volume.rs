@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// A volume. In tests, make one with [`Volume::sample`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Volume<'a> {
     pub(crate) row: Row<'a>,
 }
@@ -97,7 +97,7 @@ impl Volume<'static> {
 }
 
 /// A read-only copy of a volume on another node. In tests, make one with [`Replica::sample`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replica<'a> {
     pub(crate) row: Row<'a>,
 }
