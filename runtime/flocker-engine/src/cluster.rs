@@ -7,6 +7,7 @@ use flocker_model::{
     App, AppName, AppRecord, Leftover, Node, NodeName, Operation, OperationId, Revision,
     RouteTable, Volume, VolumeName,
 };
+use flocker_planner::plan::silence::Silence;
 use flocker_ports::{Check, Entry, RequestId, Store, StoreError, Transaction, Write};
 
 use crate::records::{Record, RecordError};
@@ -59,6 +60,8 @@ pub struct State {
     pub operations: BTreeMap<OperationId, Operation>,
     /// What nodes may still have that no record names any more, by key.
     pub leftovers: BTreeMap<String, Leftover>,
+    /// What was decided about nodes that stay silent.
+    pub silences: BTreeMap<NodeName, Silence>,
     /// Records that could not be read.
     pub troubles: BTreeMap<String, String>,
 }
@@ -78,6 +81,7 @@ impl State {
             }
             "operation" => self.put_operation(key, name, value),
             "leftover" => self.put_leftover(key, value),
+            "silence" => self.put_silence(key, name, value),
             _ => {}
         }
     }
@@ -95,6 +99,15 @@ impl State {
         match value.map(|bytes| Leftover::from_bytes(key, bytes)) {
             None => drop(self.leftovers.remove(key)),
             Some(Ok(leftover)) => drop(self.leftovers.insert(key.to_owned(), leftover)),
+            Some(Err(e)) => drop(self.troubles.insert(key.to_owned(), e.reason)),
+        }
+    }
+
+    fn put_silence(&mut self, key: &str, name: &str, value: Option<&Bytes>) {
+        let Ok(node) = NodeName::new(name) else { return };
+        match value.map(|bytes| Silence::from_bytes(key, bytes)) {
+            None => drop(self.silences.remove(&node)),
+            Some(Ok(silence)) => drop(self.silences.insert(node, silence)),
             Some(Err(e)) => drop(self.troubles.insert(key.to_owned(), e.reason)),
         }
     }

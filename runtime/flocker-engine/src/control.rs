@@ -1,6 +1,7 @@
 //! What operators can ask for. Each request is checked against the records as they are, and is one change of them;
 //! what takes time becomes an operation.
 
+mod explain;
 mod nodes;
 mod volumes;
 
@@ -8,7 +9,6 @@ pub use volumes::Copy;
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use flocker_model::{
     App, AppName, AppRecord, AppState, ContainerName, Epoch, NodeName, Operation, OperationId,
     OperationKind, OperationState, Purpose, Timestamp, Volume, VolumeId, VolumeSource,
@@ -373,30 +373,6 @@ impl Control {
     pub async fn operation(&self, id: &OperationId) -> Result<Operation, Refusal> {
         let found = self.leader.inner.parts.cluster.get::<Operation>(id.as_str()).await?;
         found.map(|o| o.value).ok_or_else(|| no_operation(id))
-    }
-
-    /// What was decided for an operation, or for an app last, and why, as a JSON document with a `text` for people.
-    ///
-    /// # Errors
-    /// No such app or operation, or one that no decision led to.
-    pub async fn explain(&self, subject: &str) -> Result<Bytes, Refusal> {
-        let state = self.state().await?;
-        let known = |o: &&Operation| o.app.as_str() == subject || o.id.as_str() == subject;
-        // The newest first: an update, say, is no decision of a policy, and the app is where an older one put it.
-        for operation in state.operations.values().rev().filter(known) {
-            if let Some(document) = self.leader.inner.parts.cluster.decision(&operation.id).await? {
-                return Ok(document);
-            }
-        }
-        let is_there = state.operations.values().any(|o| known(&o))
-            || state.apps.keys().any(|app| app.as_str() == subject);
-        let message = match is_there {
-            true => format!("no decision of a policy about `{subject}` is remembered"),
-            false => format!("there is neither an app nor an operation `{subject}`"),
-        };
-        Err(Refusal::new("decision-not-found", message).hint(
-            "`flocker app ls` and `flocker operation ls --all` list what there is; moves and deployments have a decision",
-        ))
     }
 
     /// The output of an app's containers.

@@ -1,8 +1,12 @@
 //! Decisions as they are kept for `flocker explain`: a text for people beside a document for machines.
 
+mod silence;
+
 use bytes::Bytes;
 use flocker_planner::{DecidedBy, Decision, Shadow};
 use serde_json::{Value, json};
+
+pub(crate) use silence::with_silence;
 
 /// The decision, as it is kept.
 pub(crate) fn document(decision: &Decision) -> Bytes {

@@ -7,6 +7,7 @@ mod moving;
 mod nodes;
 mod removing;
 mod runner;
+mod silence;
 mod snapshots;
 pub(crate) mod upkeep;
 
@@ -34,7 +35,7 @@ use crate::{
     follower::Followed,
 };
 
-pub use nodes::Seen;
+pub use nodes::{ALIVE, Seen};
 
 /// Everything is planned anew this often, also when nothing is known to have changed.
 const ROUND: Duration = Duration::from_millis(500);
@@ -109,6 +110,7 @@ impl Leader {
         let tasks = tokio_util::task::TaskTracker::new();
         tasks.spawn(self.clone().watch_nodes(stop.clone()));
         tasks.spawn(self.clone().keep_snapshots(stop.clone()));
+        tasks.spawn(self.clone().watch_silence(stop.clone()));
         loop {
             let state = followed.borrow_and_update().clone();
             if let Some(state) = state {

@@ -115,6 +115,7 @@ record!(RemovedNode, StoredRemoved, "removed/", |gone| gone.identity.clone());
 record!(Operation, StoredOperation, "operation/", |operation| operation.id.to_string());
 
 mod leftover;
+pub(crate) mod silence;
 
 /// A name as it was stored, checked again: a store may have been edited by hand.
 fn name<T: std::str::FromStr<Err = flocker_model::InvalidName>>(text: String) -> Result<T, String> {

@@ -37,11 +37,12 @@ pub struct Verdict {
     pub reason: String,
 }
 
-/// What to do with a volume of a silent node, from the boldest to the most careful.
+/// What to do with a volume of a silent node, from the boldest to the most careful. A replica is a row in decisions, and
+/// the name of its node for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Course {
-    /// Make this replica (a row) the owner's copy. What was written after its snapshot is lost.
-    Promote { replica: u32 },
+pub enum Course<R = u32> {
+    /// Make this replica the owner's copy. What was written after its snapshot is lost.
+    Promote { replica: R },
     /// Ask again after this time.
     Wait { again: Duration },
     /// Leave it to an operator.
@@ -66,8 +67,21 @@ pub struct Ruling {
     pub volume: u32,
     /// What is done.
     pub course: Course,
-    /// Who said what, the most careful first.
-    pub reasons: Vec<String>,
+    /// Why that is less than the policies want, where it is.
+    pub held_back: Option<String>,
+    /// Who said what, the most careful first; last those in shadow, to whom nobody listens.
+    pub said: Vec<Said>,
+}
+
+/// What one policy said about one volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Its name and version.
+    pub policy: String,
+    /// Nobody acted on it.
+    pub shadow: bool,
+    /// What it said.
+    pub verdict: Verdict,
 }
 
 /// What was decided about a silent node.
@@ -123,48 +137,69 @@ pub fn decide(
     answers: Vec<PolicyAnswer<Vec<Verdict>>>,
 ) -> FailoverDecision {
     let checked = |verdicts: &Vec<Verdict>| check(view, incident, verdicts);
+    let built_in = built_in(incident, answers.iter().all(|a| a.shadow));
+    let shadows = shadows(&answers, checked);
     let (mut usable, mut consultation) = sift(answers, checked);
     if usable.is_empty() || !consultation.failures.is_empty() {
-        let (careful, built_in) = sift(vec![built_in(incident)], checked);
+        let (careful, built_in) = sift(vec![built_in], checked);
         consultation.consulted.extend(built_in.consulted);
         usable.extend(careful);
     }
+    usable.sort_by_key(|(_, weight, _)| Reverse(*weight));
     let rulings = incident.volumes.iter().enumerate().map(|(position, volume)| {
-        let mut said: Vec<_> = usable
-            .iter()
-            .filter_map(|(policy, weight, verdicts)| {
-                Some((policy, weight, verdicts.get(position)?))
-            })
-            .collect();
-        said.sort_by_key(|(_, weight, v)| (Reverse(v.course.care()), Reverse(**weight)));
-        let wanted = said.first().map_or(Course::Freeze, |(_, _, v)| v.course);
-        let mut reasons: Vec<_> =
-            said.iter().map(|(policy, _, v)| format!("{policy}: {}", v.reason)).collect();
-        let course = match (wanted, guard(incident)) {
-            (Course::Promote { .. }, Some(why)) => {
-                reasons.insert(0, why);
-                Course::Wait { again: GUARD_WAIT }
-            }
-            (course, _) => course,
+        let mut said = said_about(position, &usable, false);
+        said.sort_by_key(|said| Reverse(said.verdict.course.care()));
+        let wanted = said.first().map_or(Course::Freeze, |said| said.verdict.course);
+        let (course, held_back) = match (wanted, guard(incident)) {
+            (Course::Promote { .. }, Some(why)) => (Course::Wait { again: GUARD_WAIT }, Some(why)),
+            (course, _) => (course, None),
         };
-        Ruling { volume: *volume, course, reasons }
+        said.extend(said_about(position, &shadows, true));
+        Ruling { volume: *volume, course, held_back, said }
     });
     FailoverDecision { rulings: rulings.collect(), consultation }
 }
 
+/// Verdicts about all volumes, with who gave them and how much they count.
+type Opinion = (String, u32, Vec<Verdict>);
+
+/// What policies in shadow said, as far as it makes sense.
+fn shadows(
+    answers: &[PolicyAnswer<Vec<Verdict>>],
+    checked: impl Fn(&Vec<Verdict>) -> Result<(), PolicyFailure>,
+) -> Vec<Opinion> {
+    let usable = |asked: &PolicyAnswer<Vec<Verdict>>| {
+        let verdicts = asked.answer.as_ref().ok().filter(|verdicts| checked(verdicts).is_ok())?;
+        asked.shadow.then(|| (asked.policy.clone(), asked.weight, verdicts.clone()))
+    };
+    answers.iter().filter_map(usable).collect()
+}
+
+/// What was said about the volume in this position.
+fn said_about(position: usize, opinions: &[Opinion], shadow: bool) -> Vec<Said> {
+    let said = |(policy, _, verdicts): &Opinion| {
+        let verdict = verdicts.get(position)?.clone();
+        Some(Said { policy: policy.clone(), shadow, verdict })
+    };
+    opinions.iter().filter_map(said).collect()
+}
+
 /// Where no policy is configured, and where one fails: an operator decides.
-fn built_in(incident: &Incident) -> PolicyAnswer<Vec<Verdict>> {
-    let reason = "no policy for failover gave an answer that could be used".to_owned();
-    let freeze = Verdict { course: Course::Freeze, reason };
+fn built_in(incident: &Incident, nobody: bool) -> PolicyAnswer<Vec<Verdict>> {
+    let reason = match nobody {
+        true => "no policy for failover is loaded",
+        false => "a policy for failover gave no answer that could be used",
+    };
+    let freeze = Verdict { course: Course::Freeze, reason: reason.to_owned() };
     PolicyAnswer::built_in(vec![freeze; incident.volumes.len()])
 }
 
 /// Why nothing may be promoted, whatever policies say.
 fn guard(incident: &Incident) -> Option<String> {
     if !incident.fenced {
-        Some("held back: the node may still be writing".to_owned())
+        Some("the node may still be writing".to_owned())
     } else if incident.votes < incident.quorum {
-        Some(format!("held back: {} of {} votes", incident.votes, incident.quorum))
+        Some(format!("only {} of {} votes", incident.votes, incident.quorum))
     } else {
         None
     }
@@ -231,7 +266,13 @@ mod tests {
     #[test]
     fn one_in_shadow_changes_nothing() {
         let shadow = PolicyAnswer { shadow: true, ..says("anxious", Course::Freeze) };
-        decided(vec![says("bold", PROMOTE), shadow], PROMOTE);
+        decided(vec![says("bold", PROMOTE), shadow.clone()], PROMOTE);
+        // What it would do is told all the same.
+        let (view, incident) = incident();
+        let said =
+            decide(&view, &incident, vec![shadow, says("bold", PROMOTE)]).rulings.remove(0).said;
+        let said: Vec<_> = said.iter().map(|s| (s.policy.as_str(), s.shadow)).collect();
+        assert_eq!(said, [("bold", false), ("anxious", true)]);
     }
 
     #[test]
@@ -242,7 +283,7 @@ mod tests {
         {
             let ruling = decide(&view, &doubtful, vec![says("bold", PROMOTE)]).rulings.remove(0);
             assert!(matches!(ruling.course, Course::Wait { .. }), "{ruling:?}");
-            assert!(ruling.reasons[0].contains("held back"), "{ruling:?}");
+            assert!(ruling.held_back.is_some(), "{ruling:?}");
         }
     }
 

@@ -62,8 +62,8 @@ impl Hook {
     #[must_use]
     pub fn is_used(self) -> bool {
         match self {
-            Self::Placement | Self::Rebalance | Self::BackupSchedule => true,
-            Self::Failover | Self::StorageBackend => false,
+            Self::Placement | Self::Rebalance | Self::BackupSchedule | Self::Failover => true,
+            Self::StorageBackend => false,
         }
     }
 }

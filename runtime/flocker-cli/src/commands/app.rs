@@ -31,7 +31,7 @@ pub(super) async fn run(
             let apps = connect().await?.list_apps(v1::ListAppsRequest {}).await?.apps;
             Ok(Answer::list(
                 json!({"apps": apps.iter().map(app_json).collect::<Vec<_>>()}),
-                apps_table(&apps),
+                apps_table(&apps) + &troubles_text(&troubles(&apps)),
                 apps.len(),
                 "there are no apps; `flocker app deploy FILE` makes one",
             ))
@@ -144,6 +144,21 @@ fn refused(file: &Path, problems: Vec<Problem>) -> Failure {
         message += &format!("\n{}", problem.in_file(shown.clone()));
     }
     Failure::new(Code::INVALID_MANIFEST, message)
+}
+
+/// What an operator should look at, each with the app that it is about.
+pub(super) fn troubles(apps: &[v1::AppView]) -> Vec<String> {
+    let trouble = |view: &v1::AppView| {
+        let name = view.app.as_ref().map_or("", |app| app.name.as_str());
+        view.trouble.as_ref().map(|trouble| format!("app {name}: {trouble}"))
+    };
+    apps.iter().filter_map(trouble).collect()
+}
+
+/// Troubles, below a table; nothing where there are none.
+pub(super) fn troubles_text(troubles: &[String]) -> String {
+    let lines: String = troubles.iter().map(|trouble| format!("trouble: {trouble}\n")).collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
 pub(super) fn apps_table(apps: &[v1::AppView]) -> String {

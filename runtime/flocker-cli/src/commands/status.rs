@@ -32,12 +32,7 @@ pub(super) async fn status(client: &mut Client) -> Result<Answer, Failure> {
     if !operations.is_empty() {
         text += &format!("\n{}", show::operations_table(&operations));
     }
-    if !troubles.is_empty() {
-        text += "\n";
-        for trouble in &troubles {
-            text += &format!("trouble: {trouble}\n");
-        }
-    }
+    text += &app::troubles_text(&troubles);
     Ok(Answer::new(json, text))
 }
 
@@ -47,9 +42,5 @@ fn troubles(nodes: &[v1::NodeView], apps: &[v1::AppView], cluster: &[String]) ->
         let name = view.node.as_ref().map_or("", |node| node.name.as_str());
         view.troubles.iter().map(move |trouble| format!("node {name}: {trouble}"))
     });
-    let apps = apps.iter().filter_map(|view| {
-        let name = view.app.as_ref().map_or("", |app| app.name.as_str());
-        view.trouble.as_ref().map(|trouble| format!("app {name}: {trouble}"))
-    });
-    cluster.iter().cloned().chain(nodes).chain(apps).collect()
+    cluster.iter().cloned().chain(nodes).chain(app::troubles(apps)).collect()
 }

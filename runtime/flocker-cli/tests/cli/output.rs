@@ -192,10 +192,12 @@ fn apps_are_listed_and_inspected() {
     check(
         &["app", "ls"],
         &expect![[r#"
-        APP   STATE     NODE  EPOCH  PORTS  CONTAINERS      OPERATION
-        shop  deployed  n1    4      8080   1 of 2 running  o-endless
-        blog  deployed  -     1      -      0 of 1 running  -
-    "#]],
+            APP   STATE     NODE  EPOCH  PORTS  CONTAINERS      OPERATION
+            shop  deployed  n1    4      8080   1 of 2 running  o-endless
+            blog  deployed  -     1      -      0 of 1 running  -
+
+            trouble: app blog: no node has 64.0 GiB of memory
+        "#]],
     );
     check(
         &["app", "ls", "--json"],

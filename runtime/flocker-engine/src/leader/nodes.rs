@@ -23,7 +23,7 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// A node is taken for alive so long after its last answer: two answers may be lost.
-const ALIVE: Duration = Duration::from_secs(5);
+pub const ALIVE: Duration = Duration::from_secs(5);
 
 /// What a node said last, and when.
 #[derive(Debug, Clone)]
@@ -48,8 +48,8 @@ impl Seen {
 #[derive(Debug, Default)]
 pub(crate) struct Nodes {
     seen: Mutex<BTreeMap<NodeName, Seen>>,
-    /// Nodes that were asked at least once, whether they answered or not.
-    asked: Mutex<BTreeSet<NodeName>>,
+    /// When each node was asked first, whether it answered or not.
+    asked: Mutex<BTreeMap<NodeName, Instant>>,
     /// Something changed on the nodes: what they said last is out of date.
     changed: Notify,
 }
@@ -68,6 +68,13 @@ impl Nodes {
     /// Whether a node is taken for alive.
     pub(crate) fn alive(&self, node: &NodeName) -> bool {
         self.of(node).is_some_and(|seen| seen.alive())
+    }
+
+    /// When a node that is no longer taken for alive was heard last, or asked first.
+    pub(super) fn silent_since(&self, node: &NodeName) -> Option<Instant> {
+        let heard = self.of(node).map(|seen| seen.at);
+        let asked = || self.asked.lock().unwrap_or_else(PoisonError::into_inner).get(node).copied();
+        heard.or_else(asked).filter(|last| last.elapsed() >= ALIVE)
     }
 
     /// Returns when the node has not answered for as long as it takes to be no longer taken for alive.
@@ -89,10 +96,24 @@ impl Nodes {
         seen.iter().filter(|(_, s)| holds(s)).map(|(name, _)| name.clone()).collect()
     }
 
+    /// Notes down when a node was asked; says whether that was the first time.
+    fn first_asked(&self, node: &NodeName, at: Instant) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = !asked.contains_key(node);
+        asked.entry(node.clone()).or_insert(at);
+        first
+    }
+
+    /// Whoever is added under this name later is another node.
+    fn forget(&self, node: &NodeName) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
+    }
+
     /// Whether every node was asked: a leader that has just begun knows nothing, which is not the same as nobody there.
     pub(super) fn all_heard(&self, state: &State) -> bool {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        state.nodes.keys().all(|node| asked.contains(node))
+        state.nodes.keys().all(|node| asked.contains_key(node))
     }
 
     pub(super) fn seen_by_planner(&self, state: &State) -> BTreeMap<NodeName, NodeSeen> {
@@ -155,11 +176,12 @@ impl Leader {
         loop {
             let state = self.inner.parts.followed.borrow().clone();
             let Some(record) = state.as_ref().and_then(|s| s.nodes.get(&node)) else {
-                self.inner.nodes.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
+                self.inner.nodes.forget(&node);
                 return node;
             };
             let peer = self.inner.parts.peers.peer(&record.value);
             let asked = state.as_ref().map(|s| s.revision).unwrap_or_default();
+            let began = Instant::now();
             let answer = tokio::time::timeout(ANSWER_WITHIN, peer.observe()).await;
             let before = self.inner.nodes.alive(&node);
             if let Ok(Ok(observation)) = answer {
@@ -171,13 +193,7 @@ impl Leader {
                     .unwrap_or_else(PoisonError::into_inner)
                     .insert(node.clone(), seen);
             }
-            let first = self
-                .inner
-                .nodes
-                .asked
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(node.clone());
+            let first = self.inner.nodes.first_asked(&node, began);
             let after = self.inner.nodes.alive(&node);
             if first || before != after {
                 tracing::info!(%node, alive = after, "a node was asked");

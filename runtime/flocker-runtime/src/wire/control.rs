@@ -418,16 +418,24 @@ impl Served {
                     .flat_map(|a| &a.volumes)
                     .map(|v| v.name().to_string())
                     .collect(),
-                trouble: unreadable.or(note).or_else(|| self.silence(record)),
+                trouble: unreadable.or(note).or_else(|| self.silence(state, record)),
             }
         };
         state.apps.values().map(|a| view(&a.value)).collect()
     }
 
-    fn silence(&self, record: &AppRecord) -> Option<String> {
+    fn silence(&self, state: &State, record: &AppRecord) -> Option<String> {
         let owner = record.owner.as_ref()?;
-        let alive = self.control.seen(owner).is_some_and(|seen| seen.alive());
-        (!alive).then(|| format!("its node `{owner}` does not answer"))
+        if self.control.seen(owner).is_some_and(|seen| seen.alive()) {
+            return None;
+        }
+        let app = &record.name;
+        let asked = state.silences.get(owner).is_some_and(|silence| silence.concerns(app));
+        let hint = match asked {
+            true => format!("; `flocker explain {app}` says what policies make of that"),
+            false => String::new(),
+        };
+        Some(format!("its node `{owner}` does not answer{hint}"))
     }
 
     fn containers(&self, record: &AppRecord, app: &App) -> Vec<v1::ContainerView> {
