@@ -1,14 +1,16 @@
 //! The port, wired to the parts that do the work. Decides nothing itself but who waits for whom.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
-use flocker_model::{ByteSize, Capacity, Point, Snapshot, SnapshotTag, VolumeId, VolumeState};
+use flocker_model::{
+    ByteSize, Capacity, Point, Snapshot, SnapshotTag, Timestamp, VolumeId, VolumeState,
+};
 use flocker_ports::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
 };
@@ -209,6 +211,13 @@ impl Backend for BtrfsBackend {
 
     async fn stat(&self, volume: &VolumeId) -> Result<Option<VolumeState>, BackendError> {
         self.node.stat(volume).await
+    }
+
+    async fn written(
+        &self,
+        volumes: &[VolumeId],
+    ) -> Result<BTreeMap<VolumeId, Timestamp>, BackendError> {
+        self.node.written(volumes).await
     }
 
     async fn create(

@@ -37,6 +37,7 @@ mod sidecar;
 mod snapshots;
 mod spool;
 mod subvolume;
+mod written;
 
 #[cfg(test)]
 mod live;

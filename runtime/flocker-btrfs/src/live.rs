@@ -4,6 +4,7 @@ mod crash;
 mod pools;
 mod room;
 mod speed;
+mod written;
 
 use std::{
     path::{Path, PathBuf},

@@ -263,6 +263,8 @@ struct StoredReplica {
     node: String,
     tag: String,
     guid: String,
+    #[serde(default)]
+    taken_ms: Option<u64>,
 }
 
 impl From<&Volume> for StoredVolume {
@@ -271,6 +273,7 @@ impl From<&Volume> for StoredVolume {
             node: r.node.to_string(),
             tag: r.tag.to_string(),
             guid: r.guid.to_string(),
+            taken_ms: r.taken.map(|at| at.0),
         };
         Self {
             id: v.id.to_string(),
@@ -288,7 +291,12 @@ impl From<&Volume> for StoredVolume {
 impl StoredVolume {
     fn into_model(self) -> Result<Volume, String> {
         let replica = |r: StoredReplica| {
-            Ok::<_, String>(Replica { node: name(r.node)?, tag: name(r.tag)?, guid: Guid(r.guid) })
+            Ok::<_, String>(Replica {
+                node: name(r.node)?,
+                tag: name(r.tag)?,
+                guid: Guid(r.guid),
+                taken: r.taken_ms.map(Timestamp),
+            })
         };
         Ok(Volume {
             id: name(self.id)?,

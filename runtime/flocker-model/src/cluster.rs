@@ -142,6 +142,8 @@ pub struct Replica {
     pub tag: SnapshotTag,
     /// That snapshot's identity.
     pub guid: Guid,
+    /// Up to when it holds everything, by the leader's clock; `None` where that was not written down.
+    pub taken: Option<Timestamp>,
 }
 
 impl Replica {

@@ -56,6 +56,8 @@ pub struct NodeSeen {
     pub stats: NodeStats,
     /// Its volumes; `None`: unknown.
     pub volumes: Option<Vec<VolumeState>>,
+    /// When somebody last wrote to its live volumes, by the leader's clock, as far as the node can tell.
+    pub written: BTreeMap<VolumeId, Timestamp>,
     /// The apps of which it holds containers or an order; `None`: unknown.
     pub apps: Option<Vec<AppSeen>>,
 }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use flocker_model::{
-    App, AppRecord, ByteSize, Capacity, NodeName, OperationId, OperationKind, Purpose, VolumeName,
+    App, AppRecord, ByteSize, Capacity, NodeName, OperationId, OperationKind, Purpose, Timestamp,
+    VolumeName,
 };
 
 use crate::{
@@ -52,18 +53,20 @@ impl View {
                 node: owner,
                 size: volume.size,
                 used: used(world, volume),
-                written: None,
+                written: written(world, volume),
                 snapshot: world.snapshots.get(&volume.id).copied(),
             });
             if let Some(row) = owner.and_then(|n| cluster.nodes.get_mut(n as usize)) {
                 row.volumes += 1;
             }
-            let holders = volume.replicas.iter().filter_map(|r| nodes.get(&r.node));
-            cluster.replicas.extend(holders.map(|node| ReplicaRow {
-                volume: row,
-                node: *node,
-                taken: None,
-            }));
+            let copies = volume.replicas.iter().filter_map(|replica| {
+                Some(ReplicaRow {
+                    volume: row,
+                    node: *nodes.get(&replica.node)?,
+                    taken: replica.taken,
+                })
+            });
+            cluster.replicas.extend(copies);
         }
         Self { cluster: Arc::new(cluster), nodes, volumes }
     }
@@ -164,4 +167,9 @@ fn used(world: &World, volume: &flocker_model::Volume) -> ByteSize {
         volume.owner.as_ref().and_then(|n| world.nodes.get(n)).and_then(|n| n.volumes.as_ref());
     let state = seen.and_then(|volumes| volumes.iter().find(|v| v.id == volume.id));
     state.map_or(ByteSize(0), |v| v.used)
+}
+
+/// What the owner said last, also of one that is silent now.
+fn written(world: &World, volume: &flocker_model::Volume) -> Option<Timestamp> {
+    world.nodes.get(volume.owner.as_ref()?)?.written.get(&volume.id).copied()
 }

@@ -1,11 +1,12 @@
 //! The storage of one node, as the engine needs it.
 
-use std::{fmt, path::PathBuf, pin::Pin};
+use std::{collections::BTreeMap, fmt, path::PathBuf, pin::Pin};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use flocker_model::{
-    ByteSize, Capacity, Epoch, OperationId, Point, Snapshot, SnapshotTag, VolumeId, VolumeState,
+    ByteSize, Capacity, Epoch, OperationId, Point, Snapshot, SnapshotTag, Timestamp, VolumeId,
+    VolumeState,
 };
 use futures::Stream;
 
@@ -79,6 +80,15 @@ pub trait Backend: Send + Sync + fmt::Debug {
 
     /// One volume; `None` when it is certain that there is none.
     async fn stat(&self, volume: &VolumeId) -> Result<Option<VolumeState>, BackendError>;
+
+    /// When somebody last wrote to each of these live volumes, by this node's clock. Taking a snapshot of a volume is no
+    /// writing. One that is not in the answer may have been written to at any time: so says a backend that cannot tell.
+    async fn written(
+        &self,
+        _volumes: &[VolumeId],
+    ) -> Result<BTreeMap<VolumeId, Timestamp>, BackendError> {
+        Ok(BTreeMap::new())
+    }
 
     /// Makes an empty live volume at `op.epoch` that can hold `size`, whose folder belongs to `owner` where given.
     async fn create(

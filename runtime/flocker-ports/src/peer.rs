@@ -1,6 +1,6 @@
 //! A node's agent, as the leader sees it: it obeys orders and says what it sees.
 
-use std::{fmt, net::SocketAddr};
+use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
 use async_trait::async_trait;
 use flocker_model::{
@@ -128,6 +128,8 @@ pub struct Observation {
     pub stats: NodeStats,
     /// The volumes; `None` when that is unknown.
     pub volumes: Option<Vec<VolumeState>>,
+    /// When somebody last wrote to its live volumes, by its own clock (see `stats.at`), as far as it can tell.
+    pub written: BTreeMap<VolumeId, Timestamp>,
     /// The apps that it was told about; `None` when the container engine does not answer.
     pub apps: Option<Vec<ObservedApp>>,
     /// Streams that it sends at the moment: operation and bytes so far.

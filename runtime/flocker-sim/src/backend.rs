@@ -12,6 +12,7 @@ mod stream;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -29,10 +30,10 @@ use futures::{StreamExt, stream as streams};
 use tokio::time::Instant;
 
 use self::{pool::Pool, receive::SimReceiver, stream::CHUNK};
-use crate::faults::{Faults, NoFaults, Outcome, strike};
-
-/// When pretend nodes begin to exist: any date will do, and it is the same in every run.
-const BEGIN: Timestamp = Timestamp(1_800_000_000_000);
+use crate::{
+    clock::BEGINNING,
+    faults::{Faults, NoFaults, Outcome, strike},
+};
 
 /// A handle of a pool. Clones share it.
 #[derive(Debug, Clone)]
@@ -63,7 +64,7 @@ impl SimBackend {
     /// # Errors
     /// What the container would see: a volume that is sealed, gone or replaced, no space.
     pub fn write_file(&self, at: &Attachment, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.pool().write_file(at, name, Bytes::copy_from_slice(bytes))
+        self.pool().write_file(at, name, Bytes::copy_from_slice(bytes), self.now())
     }
 
     /// Reads a file as the container would.
@@ -85,7 +86,7 @@ impl SimBackend {
     }
 
     fn now(&self) -> Timestamp {
-        BEGIN + self.born.elapsed()
+        BEGINNING + self.born.elapsed()
     }
 
     fn call<T>(
@@ -127,6 +128,13 @@ impl Backend for SimBackend {
 
     async fn stat(&self, volume: &VolumeId) -> Result<Option<VolumeState>, BackendError> {
         self.call("backend.stat", |pool| Ok(pool.state(volume)))
+    }
+
+    async fn written(
+        &self,
+        volumes: &[VolumeId],
+    ) -> Result<BTreeMap<VolumeId, Timestamp>, BackendError> {
+        self.call("backend.written", |pool| Ok(pool.written(volumes)))
     }
 
     async fn create(

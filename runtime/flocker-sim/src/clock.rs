@@ -5,7 +5,7 @@ use flocker_ports::Clock;
 use tokio::time::Instant;
 
 /// Where pretend time begins: 2026-01-01 00:00 UTC.
-const BEGINNING: Timestamp = Timestamp(1_767_225_600_000);
+pub(crate) const BEGINNING: Timestamp = Timestamp(1_767_225_600_000);
 
 /// The time of day in a pretend world.
 #[derive(Debug, Clone, Copy)]

@@ -103,6 +103,23 @@ fn every_crate_follows_the_lints_of_the_workspace() {
     assert!(bad.is_empty(), "no `[lints] workspace = true` in {bad:?}");
 }
 
+/// Where a lint of the compiler's is lifted, and why nothing else would do, is said there.
+#[test]
+fn unsafe_code_is_in_one_file_alone() {
+    let lifted = ["allow", "expect", "warn"].map(|how| format!("{how}(unsafe_code"));
+    let lifts = |path: &std::path::PathBuf| {
+        let text: String = read(path).split_whitespace().collect();
+        lifted.iter().any(|how| text.contains(how))
+    };
+    let found: Vec<_> = ["runtime", "tests"]
+        .into_iter()
+        .flat_map(|folder| files(folder, "rs"))
+        .filter(|path| !path.ends_with("tidy/tests/arrows.rs") && lifts(path))
+        .map(|path| shown(&path))
+        .collect();
+    assert_eq!(found, ["runtime/flocker-btrfs/src/written.rs"]);
+}
+
 #[test]
 fn dependencies_of_tests_draw_no_arrows() {
     let manifest = "[dependencies]\na = \"1\"\nflocker-b.workspace = true\n# c = 1\n[dev-dependencies]\nd = \"1\"\n\

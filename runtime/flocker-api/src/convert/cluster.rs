@@ -174,6 +174,7 @@ impl From<&Replica> for v1::Replica {
             node: replica.node.to_string(),
             tag: replica.tag.to_string(),
             guid: replica.guid.to_string(),
+            taken_ms: replica.taken.map(|at| at.0),
         }
     }
 }
@@ -185,6 +186,7 @@ impl TryFrom<v1::Replica> for Replica {
             node: parse("node", &replica.node)?,
             tag: parse("tag", &replica.tag)?,
             guid: Guid(replica.guid),
+            taken: replica.taken_ms.map(Timestamp),
         })
     }
 }

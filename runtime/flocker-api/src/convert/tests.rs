@@ -93,8 +93,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn replica()(node in name::<NodeName>(), tag in name::<SnapshotTag>(), guid in guid()) -> Replica {
-        Replica { node, tag, guid }
+    fn replica()(
+        node in name::<NodeName>(), tag in name::<SnapshotTag>(), guid in guid(), taken in option::of(moment()),
+    ) -> Replica {
+        Replica { node, tag, guid, taken }
     }
 }
 

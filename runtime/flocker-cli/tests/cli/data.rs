@@ -117,6 +117,7 @@ pub(crate) fn volumes() -> Vec<v1::VolumeView> {
             node: "n2".to_owned(),
             tag: "move-o1-2".to_owned(),
             guid: "g2".to_owned(),
+            taken_ms: Some(NOW - 60_000),
         }],
     };
     let photos = v1::Volume {

@@ -1,8 +1,8 @@
 //! What the agent sees on its node.
 
-use std::{sync::PoisonError, time::Duration};
+use std::{collections::BTreeMap, sync::PoisonError, time::Duration};
 
-use flocker_model::{ByteSize, OperationId};
+use flocker_model::{ByteSize, OperationId, Role, Timestamp, VolumeId, VolumeState};
 use flocker_ports::{Container, Observation, ObservedApp, ObservedContainer};
 
 use super::{Agent, Assignment, Mode};
@@ -37,9 +37,25 @@ impl Agent {
         heard(capacity.as_ref().map(drop).map_err(Clone::clone));
         stats.pool = capacity.unwrap_or_default();
         heard(volumes.as_ref().map(drop).map_err(Clone::clone));
+        let written = match &volumes {
+            Ok(volumes) => self.written(volumes).await,
+            Err(_) => Ok(BTreeMap::new()),
+        };
+        heard(written.as_ref().map(drop).map_err(Clone::clone));
         heard(containers.as_ref().map(drop).map_err(Clone::clone));
         let apps = containers.ok().map(|containers| self.apps_seen(&containers));
-        Observation { stats, volumes: volumes.ok(), apps, sending: self.sending(), troubles }
+        let (volumes, written) = (volumes.ok(), written.unwrap_or_default());
+        Observation { stats, volumes, written, apps, sending: self.sending(), troubles }
+    }
+
+    /// When somebody last wrote to those that are live.
+    async fn written(
+        &self,
+        volumes: &[VolumeState],
+    ) -> Result<BTreeMap<VolumeId, Timestamp>, String> {
+        let live = volumes.iter().filter(|volume| volume.role == Role::Live);
+        let live: Vec<VolumeId> = live.map(|volume| volume.id.clone()).collect();
+        within("the pool", self.inner.parts.backend.written(&live)).await
     }
 
     fn apps_seen(&self, containers: &[Container]) -> Vec<ObservedApp> {

@@ -2,7 +2,7 @@
 
 use flocker_model::{
     App, AppName, AppState, Epoch, NodeName, Operation, OperationKind, OperationState, Phase,
-    Point, Replica, Volume, VolumeId, VolumeSource,
+    Point, Replica, Timestamp, Volume, VolumeId, VolumeSource,
 };
 use flocker_ports::{AttachOrder, VolumeEpoch};
 
@@ -27,12 +27,16 @@ pub(super) fn copy_at(volume: &Volume, node: &NodeName) -> Option<Point> {
     volume.replicas.iter().find(|r| r.node == *node).map(Replica::point)
 }
 
-fn set_copy(volume: &mut Volume, node: &NodeName, at: &Point) {
+/// Notes down a copy that holds everything up to a moment; one that was noted down before keeps its own.
+fn set_copy(volume: &mut Volume, node: &NodeName, at: &Point, now: Timestamp) {
+    let known = volume.replicas.iter().find(|r| r.guid == at.guid);
+    let taken = known.map_or(Some(now), |known| known.taken);
     volume.replicas.retain(|r| r.node != *node);
     volume.replicas.push(Replica {
         node: node.clone(),
         tag: at.tag.clone(),
         guid: at.guid.clone(),
+        taken,
     });
 }
 
@@ -98,10 +102,12 @@ impl Runner<'_> {
             swapped.owner = Some(target.clone());
             swapped.epoch = swapped.epoch.next();
             if let Some((_, point)) = points.iter().find(|(id, _)| *id == swapped.id) {
-                set_copy(&mut swapped, target, point);
+                // It was sealed before, so nothing was written since.
+                let now = record.value.placed;
+                set_copy(&mut swapped, target, point, now);
                 // Sealed at this very point, and to become a replica there, now or when its node is back.
                 if let Some(source) = &volume.value.owner {
-                    set_copy(&mut swapped, source, point);
+                    set_copy(&mut swapped, source, point, now);
                 }
             }
             changes = changes.replace(volume.revision, &swapped);
@@ -185,8 +191,8 @@ impl Runner<'_> {
         let mut changes = self.leader.inner.parts.cluster.change();
         for ((_, volume), point) in volumes {
             let mut noted = volume.value.clone();
+            set_copy(&mut noted, source, point, self.now());
             noted.replicas.retain(|r| r.node != *target);
-            set_copy(&mut noted, source, point);
             if noted != volume.value {
                 changes = changes.replace(volume.revision, &noted);
             }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use flocker_model::{NodeName, Revision, VolumeId};
+use flocker_model::{NodeName, Revision, Timestamp, VolumeId};
 use flocker_planner::plan::{AppSeen, NodeSeen};
 use flocker_ports::Observation;
 use futures::{StreamExt as _, stream::FuturesUnordered};
@@ -134,11 +134,22 @@ impl Nodes {
                 asked,
                 stats: said.stats,
                 volumes: said.volumes,
+                written: said.written,
                 apps,
             };
             (name.clone(), known)
         };
         state.nodes.iter().map(known).collect()
+    }
+}
+
+/// What was written when, by the clock by which snapshots are taken: the node's may go wrong, and a schedule that
+/// compares the two would never find anything due, or everything.
+fn in_our_time(observation: &mut Observation, now: Timestamp) {
+    let theirs = observation.stats.at;
+    for written in observation.written.values_mut() {
+        let ago = u64::try_from(theirs.since(*written).as_millis()).unwrap_or(u64::MAX);
+        *written = Timestamp(now.0.saturating_sub(ago));
     }
 }
 
@@ -184,7 +195,8 @@ impl Leader {
             let began = Instant::now();
             let answer = tokio::time::timeout(ANSWER_WITHIN, peer.observe()).await;
             let before = self.inner.nodes.alive(&node);
-            if let Ok(Ok(observation)) = answer {
+            if let Ok(Ok(mut observation)) = answer {
+                in_our_time(&mut observation, self.inner.parts.clock.now());
                 let seen = Seen { at: Instant::now(), asked, observation };
                 self.inner
                     .nodes

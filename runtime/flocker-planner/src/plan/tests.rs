@@ -83,6 +83,7 @@ fn add_node(world: &mut World, name: &str, marks: &[&str]) {
         asked: Revision(0),
         stats,
         volumes: Some(vec![]),
+        written: BTreeMap::new(),
         apps: Some(vec![]),
     };
     world.nodes.insert(name.parse().unwrap(), seen);

@@ -27,6 +27,11 @@ pub(crate) fn to_message(observation: &Observation) -> v1::Observation {
             })
             .collect(),
         troubles: observation.troubles.clone(),
+        written: observation
+            .written
+            .iter()
+            .map(|(volume, at)| parts::Written { volume: volume.to_string(), at_ms: at.0 })
+            .collect(),
     }
 }
 
@@ -35,6 +40,11 @@ pub(crate) fn from_message(observation: v1::Observation) -> Result<Observation, 
     Ok(Observation {
         stats: required("stats", observation.stats)?,
         volumes: observation.volumes.map(|volumes| each(volumes.volumes)).transpose()?,
+        written: observation
+            .written
+            .into_iter()
+            .map(|w| Ok((parse("volume", &w.volume)?, Timestamp(w.at_ms))))
+            .collect::<Result<_, Malformed>>()?,
         apps: apps.transpose()?,
         sending: observation
             .sending

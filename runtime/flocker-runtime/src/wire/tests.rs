@@ -1,6 +1,7 @@
 //! An agent answers over the network as it answers at home.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -109,6 +110,7 @@ fn observation() -> Observation {
             size: ByteSize(8),
             used: ByteSize(9),
         }]),
+        written: BTreeMap::from([("v-1".parse().unwrap(), Timestamp(5))]),
         apps: Some(vec![ObservedApp {
             app: "shop".parse().unwrap(),
             epoch: Epoch(3),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use flocker_model::{Role, VolumeId};
+use flocker_model::{Role, Timestamp, VolumeId};
 use flocker_ports::Attachment;
 
 use super::pool::{Pool, Volume};
@@ -57,6 +57,7 @@ impl Pool {
         at: &Attachment,
         name: &str,
         bytes: Bytes,
+        now: Timestamp,
     ) -> io::Result<()> {
         let id = self.attached(at)?;
         let free = self.capacity().free.0;
@@ -75,6 +76,7 @@ impl Pool {
             return Err(io::ErrorKind::StorageFull.into());
         }
         volume.files.insert(name.to_owned(), bytes);
+        volume.written = Some(now);
         Ok(())
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Volume {
     pub(super) size: ByteSize,
     /// The present state of a live or sealed copy. A replica's is that of its newest snapshot.
     pub(super) files: Files,
+    /// When somebody wrote to it here.
+    pub(super) written: Option<Timestamp>,
     /// Oldest first.
     pub(super) snapshots: Vec<Taken>,
     pub(super) incoming: Option<Incoming>,
@@ -125,6 +127,11 @@ impl Pool {
         self.volumes.iter().map(|(id, volume)| volume.state(id)).collect()
     }
 
+    pub(super) fn written(&self, ids: &[VolumeId]) -> BTreeMap<VolumeId, Timestamp> {
+        let written = |id: &VolumeId| Some((id.clone(), self.volumes.get(id)?.written?));
+        ids.iter().filter_map(written).collect()
+    }
+
     pub(super) fn state(&self, id: &VolumeId) -> Option<VolumeState> {
         Some(self.volumes.get(id)?.state(id))
     }
@@ -152,6 +159,7 @@ impl Pool {
             epoch: op.epoch,
             size,
             files,
+            written: None,
             snapshots,
             incoming: None,
             inode,

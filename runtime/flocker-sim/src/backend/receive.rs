@@ -61,6 +61,7 @@ impl Pool {
                 epoch: op.epoch,
                 size,
                 files,
+                written: None,
                 snapshots,
                 incoming: None,
                 inode,
