@@ -6,6 +6,7 @@ mod node;
 mod operation;
 mod plugin;
 mod status;
+mod upgrade;
 mod volume;
 
 use clap::CommandFactory;
@@ -109,11 +110,12 @@ async fn plugins(client: &mut Client) -> Result<Answer, Failure> {
             "calls": plugin.n_calls,
             "failures": plugin.n_failures,
             "disagreements": plugin.n_disagreements,
+            "next": upgrade::next_json(plugin),
         })
     });
     Ok(Answer::list(
         json!({"plugins": json.collect::<Vec<_>>()}),
-        text,
+        text + &upgrade::next_builds(&plugins),
         plugins.len(),
         "no plugins are loaded: the built-in policy places apps; `flocker-runtime --plugin FILE` loads one",
     ))

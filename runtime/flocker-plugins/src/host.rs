@@ -26,7 +26,9 @@ use crate::{
     plugin::{Asking, Loaded, Mode, Plugin, PluginInfo, Warm},
     record::{RecordError, Recorder},
     settings,
+    slot::{Seat, Slot, compare},
     state::{self, State},
+    upgrade::{Trial, TrialInfo},
     view::{Frozen, Source},
     watchdog::Watchdog,
 };
@@ -66,23 +68,6 @@ pub struct PluginHost {
     frozen: Mutex<Option<Arc<Frozen>>>,
 }
 
-/// A place in the order of plugins: what is there now, and what was there before.
-#[derive(Clone)]
-struct Slot {
-    current: Arc<Plugin>,
-    previous: Option<Arc<Plugin>>,
-}
-
-impl Slot {
-    /// Who is asked: after an upgrade that keeps failing, the version before it.
-    fn asked(&self, now: Timestamp) -> &Arc<Plugin> {
-        match &self.previous {
-            Some(previous) if self.current.is_quarantined(now) => previous,
-            Some(_) | None => &self.current,
-        }
-    }
-}
-
 impl fmt::Debug for PluginHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> =
@@ -96,7 +81,9 @@ impl fmt::Debug for PluginHost {
 pub enum Reloaded {
     /// The file is what is loaded already.
     Unchanged,
-    /// It took the place of this build.
+    /// It is asked beside the present build until it has earned its place.
+    Waiting,
+    /// Nobody acted on the build before either: it took its place at once.
     Replaced {
         /// The digest of the build before.
         former: String,
@@ -133,35 +120,64 @@ impl PluginHost {
         let plugin = self.prepare(configured)?;
         let loaded = plugin.loaded.clone();
         tracing::info!(plugin = %loaded.name, version = %loaded.version, digest = %loaded.digest, mode = plugin.mode.as_str(), "plugin loaded");
-        let slot = Slot { current: Arc::new(plugin), previous: None };
+        let slot = Slot::new(plugin);
         self.plugins.write().unwrap_or_else(PoisonError::into_inner).push(slot);
         Ok(loaded)
     }
 
-    /// Loads a plugin's file again, checks the new build as any other, and lets it take the old one's place between two
-    /// questions. The old build stays at hand, for when the new one keeps failing.
+    /// Loads a plugin's file again and checks the new build as any other. Where the present build's answers count, the new
+    /// one is first asked in shadow, for [`SHADOW_DECISIONS`] decisions or [`SHADOW_FOR`]; if it never fails, it takes the
+    /// present one's place between two questions. That one stays at hand, for when the new one keeps failing later.
     ///
     /// # Errors
-    /// [`LoadError`]; the old build then goes on as before.
-    pub fn reload(&self, configured: &Configured) -> Result<Reloaded, LoadError> {
+    /// [`LoadError`]; the present build then goes on as before.
+    pub fn reload(&self, configured: &Configured, now: Timestamp) -> Result<Reloaded, LoadError> {
         let path = &configured.path;
-        let plugin = Arc::new(self.prepare(configured)?);
+        let prepared = self.prepare(configured);
         let mut plugins = self.plugins.write().unwrap_or_else(PoisonError::into_inner);
         let Some(slot) = plugins.iter_mut().find(|slot| slot.current.path == *path) else {
             let reason = Refusal::NotLoaded;
             return Err(LoadError { path: path.clone(), reason });
         };
-        let old = &slot.current;
-        let same = (&old.loaded.digest, &old.settings, old.weight, old.mode)
-            == (&plugin.loaded.digest, &plugin.settings, plugin.weight, plugin.mode);
-        if same {
+        let plugin = match prepared {
+            Ok(plugin) => plugin,
+            Err(error) => {
+                slot.refused = Some(error.reason.to_string());
+                return Err(error);
+            }
+        };
+        slot.refused = None;
+        if plugin.is_like(&slot.current) {
+            slot.trial = None;
             return Ok(Reloaded::Unchanged);
         }
-        let former = std::mem::replace(&mut slot.current, plugin);
-        let (from, to) = (former.loaded.digest.clone(), &slot.current.loaded.digest);
-        tracing::info!(plugin = %slot.current.loaded.name, %from, %to, "plugin replaced");
-        slot.previous = Some(former);
-        Ok(Reloaded::Replaced { former: from })
+        if slot.trial.as_ref().is_some_and(|t| t.is_asked() && plugin.is_like(&t.plugin)) {
+            return Ok(Reloaded::Waiting);
+        }
+        if (slot.current.mode, plugin.mode) != (Mode::Active, Mode::Active) {
+            let former = slot.current.loaded.digest.clone();
+            slot.replace(Arc::new(plugin));
+            return Ok(Reloaded::Replaced { former });
+        }
+        tracing::info!(plugin = %plugin.loaded.name, digest = %plugin.loaded.digest, "a new build is asked in shadow");
+        slot.trial = Some(Arc::new(Trial::new(plugin, now)));
+        Ok(Reloaded::Waiting)
+    }
+
+    /// Lets new builds count that were asked in shadow often enough, or long enough. Asking does so too.
+    pub fn settle(&self, now: Timestamp) {
+        let due = |slot: &&Slot| slot.is_due(now);
+        if self.plugins.read().unwrap_or_else(PoisonError::into_inner).iter().all(|s| !due(&s)) {
+            return;
+        }
+        let mut plugins = self.plugins.write().unwrap_or_else(PoisonError::into_inner);
+        for slot in plugins.iter_mut().filter(|slot| slot.is_due(now)) {
+            if let Some(trial) = slot.trial.take() {
+                let TrialInfo { decisions, disagreements, .. } = trial.info();
+                tracing::info!(plugin = %trial.plugin.loaded.name, decisions, disagreements, "the new build counts from now on");
+                slot.replace(Arc::clone(&trial.plugin));
+            }
+        }
     }
 
     /// A plugin that is ready to be asked, and in nobody's way yet.
@@ -222,7 +238,7 @@ impl PluginHost {
     /// Every plugin and how it stands.
     #[must_use]
     pub fn list(&self) -> Vec<PluginInfo> {
-        self.plugins().iter().map(|slot| slot.current.info()).collect()
+        self.plugins().iter().map(Slot::info).collect()
     }
 
     /// Waits until every decision so far is on the disk. Nothing happens where none are recorded.
@@ -249,7 +265,7 @@ impl PluginHost {
     }
 
     /// Asks everybody who has an opinion on such questions. `decide` is what the planner would make of answers, and serves
-    /// to see whether a plugin in shadow disagrees.
+    /// to see whether a plugin or a new build in shadow disagrees.
     fn ask<Q: Ask, D: PartialEq>(
         &self,
         view: &Arc<ClusterView>,
@@ -257,13 +273,12 @@ impl PluginHost {
         question: &Q::Question,
         decide: &dyn Fn(Vec<PolicyAnswer<Q::Answer>>) -> D,
     ) -> Vec<PolicyAnswer<Q::Answer>> {
-        let slots = self.plugins();
-        let concerned = |slot: &&Slot| {
-            slot.current.mode != Mode::Off && slot.current.loaded.hooks.contains(&Q::HOOK)
-        };
-        let asked: Vec<_> =
-            slots.iter().filter(concerned).map(|slot| slot.asked(view.now)).collect();
-        if asked.is_empty() {
+        self.settle(view.now);
+        let mut seats = Vec::new();
+        for slot in self.plugins() {
+            slot.sit_down(Q::HOOK, view.now, &mut seats);
+        }
+        if seats.is_empty() {
             return Vec::new();
         }
         let context = types::Context {
@@ -277,27 +292,11 @@ impl PluginHost {
         let source = Source::Live(self.frozen(view));
         let asking = Asking { context, source: &source, recorder: self.recorder.as_ref() };
         let (crossing, read) = (Q::of(question), |verdict| Q::read(verdict, view, question));
-        let answers: Vec<_> = asked.iter().map(|p| p.ask(&asking, &crossing, &read)).collect();
-        compare(&asked, &answers, decide);
+        let ask = |seat: &Seat| seat.plugin.ask(&asking, &crossing, seat.is_shadow(), &read);
+        let answers: Vec<_> = seats.iter().map(ask).collect();
+        compare(&seats, &answers, decide);
+        self.settle(view.now);
         answers
-    }
-}
-
-/// Counts the plugins in shadow whose answer alone would have led to something else than the answers that count.
-fn compare<A: Clone, D: PartialEq>(
-    asked: &[&Arc<Plugin>],
-    answers: &[PolicyAnswer<A>],
-    decide: &dyn Fn(Vec<PolicyAnswer<A>>) -> D,
-) {
-    if answers.iter().all(|a| !a.shadow) {
-        return;
-    }
-    let decided = decide(answers.iter().filter(|a| !a.shadow).cloned().collect());
-    for (plugin, answer) in asked.iter().zip(answers) {
-        let counts = PolicyAnswer { shadow: false, ..answer.clone() };
-        if answer.shadow && answer.answer.is_ok() && decide(vec![counts]) != decided {
-            plugin.disagrees();
-        }
     }
 }
 

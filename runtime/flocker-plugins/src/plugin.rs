@@ -17,6 +17,7 @@ use crate::{
     guest::{Blueprint, Guest, Moment, Spent},
     hooks::Ask,
     record::{Asked, Recorder},
+    upgrade::TrialInfo,
     view::Source,
 };
 
@@ -110,6 +111,10 @@ pub struct PluginInfo {
     pub last_failure: Option<(Timestamp, PolicyFailure)>,
     /// What it measured itself, since its instance was made.
     pub metrics: BTreeMap<String, f64>,
+    /// A new build that wants its place.
+    pub trial: Option<TrialInfo>,
+    /// Why its file as it is now cannot be used, if that is so.
+    pub refused: Option<String>,
 }
 
 pub(crate) struct Plugin {
@@ -190,20 +195,19 @@ impl Plugin {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it makes of a question; `read` checks a verdict and says it in the planner's words. Counts its failures, and
+    /// What it makes of a question, in shadow if nobody is going to act on it; `read` checks a verdict and says it in the planner's words. Counts its failures, and
     /// leaves it alone when there are too many.
     pub(crate) fn ask<Q: Ask, A>(
         &self,
         asking: &Asking<'_>,
         question: &Q,
+        shadow: bool,
         read: &dyn Fn(Q::Verdict) -> Result<A, PolicyFailure>,
     ) -> PolicyAnswer<A> {
         let mut warm = self.lock();
         let now = Timestamp(asking.context.now_ms);
         let (evidence, answer) = match warm.breaker.admit(now) {
-            Admission::Ask => {
-                self.put(&mut warm, asking, question, self.mode == Mode::Shadow, read)
-            }
+            Admission::Ask => self.put(&mut warm, asking, question, shadow, read),
             Admission::Probe => {
                 let (evidence, answer) = self.put(&mut warm, asking, question, true, read);
                 let probed = |_| {
@@ -211,7 +215,7 @@ impl Plugin {
                         "it answers again; its answers count from the next decision on",
                     ))
                 };
-                (evidence, answer.and_then(probed))
+                (evidence, if shadow { answer } else { answer.and_then(probed) })
             }
             Admission::Refuse { until } => {
                 let seconds = until.since(now).as_secs();
@@ -223,7 +227,7 @@ impl Plugin {
             policy: format!("{} {}", self.loaded.name, self.loaded.version),
             digest: self.loaded.digest.clone(),
             weight: self.weight,
-            shadow: self.mode == Mode::Shadow,
+            shadow,
             answer,
             evidence,
         }
@@ -278,9 +282,15 @@ impl Plugin {
         self.lock().disagreements += 1;
     }
 
-    /// Whether it is left alone at this time.
-    pub(crate) fn is_quarantined(&self, now: Timestamp) -> bool {
-        matches!(self.lock().breaker.admit(now), Admission::Refuse { .. })
+    /// Whether it may be asked at this time.
+    pub(crate) fn admission(&self, now: Timestamp) -> Admission {
+        self.lock().breaker.admit(now)
+    }
+
+    /// Whether another one would answer as this one does, and count as much.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let of = |p: &Self| (p.loaded.digest.clone(), p.settings.clone(), p.weight, p.mode);
+        of(self) == of(other)
     }
 
     pub(crate) fn info(&self) -> PluginInfo {
@@ -304,6 +314,8 @@ impl Plugin {
             took_max: warm.took_max,
             last_failure: warm.last_failure.clone(),
             metrics: warm.metrics.clone(),
+            trial: None,
+            refused: None,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Plugins as the operator configured them: loaded at the start, and their files again at SIGHUP.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use flocker_plugins::{Configured, HostConfig, PluginHost, RecordsConfig, Reloaded};
+use flocker_ports::{Clock as _, SystemClock};
 use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +33,11 @@ pub(crate) async fn load(config: &Config) -> anyhow::Result<Arc<PluginHost>> {
     .await?
 }
 
-/// Reads the files of the plugins again whenever the daemon is sent SIGHUP. A file that cannot be used changes nothing.
+/// How often is looked whether a new build was in shadow for long enough.
+const SETTLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Reads the files of the plugins again whenever the daemon is sent SIGHUP, and lets new builds count when their time has
+/// come. A file that cannot be used changes nothing.
 pub(crate) async fn reload_at_hangup(
     mut hangup: Signal,
     host: Arc<PluginHost>,
@@ -43,6 +48,10 @@ pub(crate) async fn reload_at_hangup(
         tokio::select! {
             () = stop.cancelled() => return,
             received = hangup.recv() => if received.is_none() { return },
+            () = tokio::time::sleep(SETTLE_EVERY) => {
+                host.settle(SystemClock.now());
+                continue;
+            }
         }
         let (host, configured) = (host.clone(), configured.clone());
         let reloaded = tokio::task::spawn_blocking(move || reload(&host, &configured)).await;
@@ -54,8 +63,9 @@ pub(crate) async fn reload_at_hangup(
 
 fn reload(host: &PluginHost, configured: &[Configured]) {
     for plugin in configured {
-        match host.reload(plugin) {
-            Ok(Reloaded::Replaced { .. }) => {}
+        match host.reload(plugin, SystemClock.now()) {
+            // The host says so itself.
+            Ok(Reloaded::Waiting | Reloaded::Replaced { .. }) => {}
             Ok(Reloaded::Unchanged) => {
                 tracing::info!(plugin = %plugin.path.display(), "the plugin's file is the same");
             }

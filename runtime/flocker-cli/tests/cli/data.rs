@@ -190,6 +190,25 @@ pub(crate) fn plugins() -> Vec<v1::Plugin> {
         n_calls: 12,
         n_failures: 3,
         n_disagreements: 2,
+        next: Some(v1::NextBuild {
+            version: "0.2.0".to_owned(),
+            digest: "sha256:fedcba98765432100123".to_owned(),
+            n_decisions: 3,
+            n_wanted: 20,
+            until_ms: NOW + 60_000,
+            n_disagreements: 1,
+            trouble: None,
+        }),
+    };
+    let binpack = v1::Plugin {
+        name: "binpack".to_owned(),
+        state: "active".to_owned(),
+        trouble: None,
+        next: plugin.next.clone().map(|next| v1::NextBuild {
+            trouble: Some("trap: unreachable in `evaluate`".to_owned()),
+            ..next
+        }),
+        ..plugin.clone()
     };
     let built_in = v1::Plugin {
         name: "built-in".to_owned(),
@@ -198,9 +217,10 @@ pub(crate) fn plugins() -> Vec<v1::Plugin> {
         trouble: None,
         n_failures: 0,
         n_disagreements: 0,
+        next: None,
         ..plugin.clone()
     };
-    vec![plugin, built_in]
+    vec![plugin, binpack, built_in]
 }
 
 fn ran(phase: Phase, ms: u64, undo: bool) -> PhaseReport {

@@ -199,8 +199,9 @@ async fn when_the_node_is_back_nothing_is_left_of_it() {
     assert!(explained(&world).await["failover"].is_null());
     let asked = policy.asked.load(Ordering::Relaxed);
     let client = Client::start(world.clone(), node("n3"));
-    sleep(Duration::from_mins(2)).await;
+    sleep(Duration::from_secs(5)).await;
     settled(&world, &client.end().await).await;
+    sleep(Duration::from_mins(2)).await;
     assert_eq!(policy.asked.load(Ordering::Relaxed), asked);
 }
 

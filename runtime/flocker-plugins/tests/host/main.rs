@@ -12,5 +12,6 @@ mod policies_data;
 mod policies_placement;
 mod policies_rebalance;
 mod records;
+mod upgrades;
 mod virtual_wasi;
 mod world;

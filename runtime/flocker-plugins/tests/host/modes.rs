@@ -1,28 +1,25 @@
-//! Plugins that are only tried out, that are off, and that are replaced by another build.
+//! Plugins that are only tried out, and those that are off.
 
-use std::fs;
-
-use flocker_model::Timestamp;
 use flocker_planner::DecidedBy;
-use flocker_plugins::{Configured, Health, Mode, Reloaded};
+use flocker_plugins::{Configured, Mode};
 
 use crate::{
     forge::{ANSWER, COUNT, DROP_VIEW, Forge},
-    world::{World, configured, view},
+    world::{World, configured},
 };
 
 /// Gives the candidate in this position 9000 points and the others none.
-fn prefers(position: u32) -> Forge {
+pub(crate) fn prefers(position: u32) -> Forge {
     let address = 4096 + 4 * position;
     let scores = format!("(i32.store (i32.const {address}) (i32.const 9000))");
     Forge::evaluating(format!("{DROP_VIEW} {COUNT} {scores} {ANSWER}"))
 }
 
-fn trap() -> Forge {
+pub(crate) fn trap() -> Forge {
     Forge::evaluating("(unreachable)")
 }
 
-fn load(world: &World, name: &str, plugin: &Forge, mode: Mode) -> Configured {
+pub(crate) fn load(world: &World, name: &str, plugin: &Forge, mode: Mode) -> Configured {
     let path = world.file(name, &plugin.build());
     let configured = Configured { mode, ..configured(&path, "", 1) };
     world.host.load(&configured).unwrap();
@@ -72,63 +69,4 @@ fn a_plugin_that_is_off_is_not_asked() {
 
     assert_eq!(world.decide().decided_by, DecidedBy::BuiltIn);
     assert_eq!(world.host.list()[0].calls, 0);
-}
-
-#[test]
-fn another_build_takes_the_place_of_the_one_before() {
-    let world = World::new();
-    let plugin = load(&world, "p.wasm", &prefers(1), Mode::Active);
-    assert_eq!(world.host.reload(&plugin).unwrap(), Reloaded::Unchanged);
-    let former = world.host.list()[0].loaded.digest.clone();
-
-    world.file("p.wasm", &prefers(2).build());
-    assert_eq!(world.host.reload(&plugin).unwrap(), Reloaded::Replaced { former });
-
-    assert_eq!(world.decide().chosen.unwrap().as_str(), "c");
-    assert_eq!(world.host.list().len(), 1);
-}
-
-#[test]
-fn a_build_that_cannot_be_loaded_changes_nothing() {
-    let world = World::new();
-    let plugin = load(&world, "p.wasm", &prefers(1), Mode::Active);
-    let broken = Forge { configure: "(unreachable)".into(), ..Forge::healthy() };
-    for bytes in [b"not wasm".to_vec(), broken.build()] {
-        world.file("p.wasm", &bytes);
-        world.host.reload(&plugin).unwrap_err();
-        assert_eq!(world.decide().chosen.unwrap().as_str(), "b");
-    }
-    fs::remove_file(&plugin.path).unwrap();
-    world.host.reload(&plugin).unwrap_err();
-    assert_eq!(world.decide().chosen.unwrap().as_str(), "b");
-}
-
-#[test]
-fn a_file_that_is_not_loaded_cannot_be_replaced() {
-    let world = World::new();
-    let path = world.file("p.wasm", &Forge::healthy().build());
-    let refused = world.host.reload(&configured(&path, "", 1)).unwrap_err().to_string();
-    assert!(refused.contains("none to replace"), "{refused}");
-}
-
-#[test]
-fn after_an_upgrade_that_keeps_failing_the_build_before_decides() {
-    let world = World::new();
-    let plugin = load(&world, "p.wasm", &prefers(1), Mode::Active);
-    world.file("p.wasm", &trap().build());
-    world.host.reload(&plugin).unwrap();
-
-    let now = view().now;
-    for _ in 0..5 {
-        assert_eq!(world.decide_at(now).decided_by, DecidedBy::BuiltIn);
-    }
-
-    let decision = world.decide_at(now);
-    assert_eq!(decision.decided_by, DecidedBy::Policies);
-    assert_eq!(decision.chosen.unwrap().as_str(), "b");
-    assert!(matches!(world.host.list()[0].health, Health::Quarantined { .. }));
-    // It is tried again, and fails again.
-    let later = Timestamp(now.0 + 60_000);
-    assert_eq!(world.decide_at(later).decided_by, DecidedBy::BuiltIn);
-    assert_eq!(world.decide_at(later).chosen.unwrap().as_str(), "b");
 }

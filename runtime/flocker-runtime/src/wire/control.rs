@@ -12,7 +12,7 @@ use flocker_engine::{
     control::{Control, Copy, Deployed, Refusal},
 };
 use flocker_model::{App, AppRecord, ByteSize, Node, NodeName, Operation, OperationId};
-use flocker_plugins::{Health, PluginHost, PluginInfo};
+use flocker_plugins::{Health, PluginHost, PluginInfo, TrialInfo};
 use flocker_ports::{Clock as _, ObservedContainer, SystemClock};
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
@@ -472,7 +472,8 @@ fn plugin(info: &PluginInfo) -> v1::Plugin {
         Health::Failing => "failing",
         Health::Quarantined { .. } => "quarantined",
     };
-    let trouble = info.last_failure.as_ref().map(|(_, f)| format!("{}: {}", f.class, f.message));
+    let failure = info.last_failure.as_ref().map(|(_, f)| format!("{}: {}", f.class, f.message));
+    let refused = info.refused.as_ref().map(|why| format!("its file as it is now: {why}"));
     v1::Plugin {
         name: info.loaded.name.clone(),
         version: info.loaded.version.clone(),
@@ -480,9 +481,23 @@ fn plugin(info: &PluginInfo) -> v1::Plugin {
         hooks: info.loaded.hooks.iter().map(|hook| hook.as_str().to_owned()).collect(),
         weight: info.weight,
         state: state.to_owned(),
-        trouble,
+        trouble: refused.or(failure),
         n_calls: info.calls,
         n_failures: info.failures,
         n_disagreements: info.disagreements,
+        next: info.trial.as_ref().map(next_build),
+    }
+}
+
+/// A build that is tried out, or was.
+fn next_build(trial: &TrialInfo) -> v1::NextBuild {
+    v1::NextBuild {
+        version: trial.version.clone(),
+        digest: trial.digest.clone(),
+        n_decisions: trial.decisions,
+        n_wanted: trial.wanted,
+        until_ms: trial.until.0,
+        n_disagreements: trial.disagreements,
+        trouble: trial.failed.as_ref().map(|f| format!("{}: {}", f.class, f.message)),
     }
 }
