@@ -18,13 +18,15 @@ pub(crate) struct Dictionary(RwLock<Inner>);
 struct Inner {
     texts: Vec<Arc<str>>,
     ids: HashMap<Arc<str>, u32>,
+    /// It was said that there is no room for more.
+    full: bool,
 }
 
 impl Dictionary {
     /// The numbers of a column's texts. Texts beyond the limit have none, and are as if they were missing.
     pub(crate) fn intern<'a>(&self, texts: impl Iterator<Item = Option<&'a str>>) -> Vec<u32> {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        texts.map(|text| text.map_or(0, |text| inner.intern(text))).collect()
+        texts.map(|text| text.map_or(0, |text| inner.intern(text, TEXTS_MAX))).collect()
     }
 
     /// The number of a text that some column has shown.
@@ -40,11 +42,18 @@ impl Dictionary {
 }
 
 impl Inner {
-    fn intern(&mut self, text: &str) -> u32 {
+    fn intern(&mut self, text: &str, texts_max: usize) -> u32 {
         if let Some(id) = self.ids.get(text) {
             return *id;
         }
-        if self.texts.len() >= TEXTS_MAX {
+        if self.texts.len() >= texts_max {
+            // Once: the log is not the place to count.
+            if !std::mem::replace(&mut self.full, true) {
+                tracing::warn!(
+                    texts_max,
+                    "policies see no more new names and labels: this node has shown them too many since it started\nhint: restart its daemon; apps go on running meanwhile"
+                );
+            }
             return 0;
         }
         let text: Arc<str> = text.into();
@@ -67,5 +76,12 @@ mod tests {
         assert_eq!(dictionary.id("b"), Some(2));
         assert_eq!((dictionary.id("c"), dictionary.text(0)), (None, None));
         assert_eq!(dictionary.text(2).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn beyond_the_limit_a_text_is_missing_and_those_before_it_stay() {
+        let mut inner = Inner::default();
+        assert_eq!(["a", "b", "c", "a"].map(|text| inner.intern(text, 2)), [1, 2, 0, 1]);
+        assert!(inner.full);
     }
 }

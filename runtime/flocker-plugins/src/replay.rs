@@ -83,10 +83,17 @@ impl PluginHost {
             .filter(|a| a.plugin == plugin.loaded.name)
             .map(|a| a.kind.clone())
             .collect();
+        let of = |a: &Asked| (a.context.decision_id.clone(), a.kind.clone());
+        let named = |a: &&Asked| a.plugin == plugin.loaded.name;
+        let counted: BTreeSet<_> =
+            records.asked.iter().filter(named).filter(|a| !a.context.shadow).map(of).collect();
+        // Where a new build was tried out beside the present one, what counted is what is compared.
+        let tried_out = |a: &Asked| a.context.shadow && counted.contains(&of(a));
         let mut replay = Replay { plugin: &plugin, guest: None, report: ReplayReport::default() };
         replay.report.damaged = records.damaged;
         for asked in &records.asked {
-            if asked.plugin == plugin.loaded.name || !namesakes.contains(&asked.kind) {
+            let concerned = named(&asked) || !namesakes.contains(&asked.kind);
+            if concerned && !(named(&asked) && tried_out(asked)) {
                 replay.again(asked);
             }
         }

@@ -162,13 +162,18 @@ impl Starting {
         }
         let (reloaded, configured) = (policies.clone(), config.plugins.clone());
         tasks.spawn(plugins::reload_at_hangup(hangup, reloaded, configured, stop.clone()));
-        let answering =
-            Answering { config: &config, leader, agent: agent.clone(), policies, store };
+        let answering = Answering {
+            config: &config,
+            leader,
+            agent: agent.clone(),
+            policies: policies.clone(),
+            store,
+        };
         answering.serve(socket.listener, listeners.api, &tasks, &stop);
 
         tracing::info!(node = %node.name, api = %node.api, socket = %config.socket.display(), %gateway, "ready");
         let _socket = socket.file;
-        Ok(Running { stop, registration, followed, tasks, agent, proxy, _socket })
+        Ok(Running { stop, registration, followed, tasks, agent, proxy, policies, _socket })
     }
 }
 
@@ -180,6 +185,7 @@ struct Running {
     tasks: TaskTracker,
     agent: Agent,
     proxy: Proxy,
+    policies: Arc<PluginHost>,
     _socket: SocketFile,
 }
 
@@ -201,6 +207,12 @@ impl Running {
         // A step that is still under way ends here as in a crash; its order is given again.
         self.agent.halt();
         self.proxy.stop().await;
+        let policies = self.policies;
+        // What was decided last is what somebody will want to know who looks for the reason of the end.
+        let flushed = tokio::task::spawn_blocking(move || policies.flush_records());
+        if tokio::time::timeout(FAREWELL, flushed).await.is_err() {
+            tracing::warn!("the last decisions may be missing in the records");
+        }
         ended
     }
 }

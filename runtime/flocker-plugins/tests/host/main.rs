@@ -12,6 +12,7 @@ mod policies_data;
 mod policies_placement;
 mod policies_rebalance;
 mod records;
+mod replays;
 mod upgrades;
 mod virtual_wasi;
 mod world;

@@ -16,20 +16,20 @@ use crate::{
     world::{configured, question, view},
 };
 
-struct Recorded {
+pub(crate) struct Recorded {
     folder: TempDir,
 }
 
 impl Recorded {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn records(&self) -> PathBuf {
+    pub(crate) fn records(&self) -> PathBuf {
         self.folder.path().join("records")
     }
 
-    fn host(&self, bytes_max: u64) -> PluginHost {
+    pub(crate) fn host(&self, bytes_max: u64) -> PluginHost {
         let records = Some(RecordsConfig { folder: self.records(), bytes_max });
         PluginHost::new(HostConfig { records, ..HostConfig::default() }).unwrap()
     }
@@ -51,7 +51,7 @@ impl Recorded {
         host.replay(&configured(plugin, "", 1), &self.records(), Timestamp(0)).unwrap()
     }
 
-    fn forged(&self, name: &str, plugin: &Forge) -> PathBuf {
+    pub(crate) fn forged(&self, name: &str, plugin: &Forge) -> PathBuf {
         let path = self.folder.path().join(name);
         fs::write(&path, plugin.build()).unwrap();
         path
