@@ -9,7 +9,7 @@ use std::{
 
 use wasmtime::{Cache, CacheConfig, Config, Engine, PoolingAllocationConfig};
 
-use crate::{record::RecordsConfig, watchdog::Watchdog};
+use crate::{record::RecordsConfig, signature::PublicKey, watchdog::Watchdog};
 
 /// What a plugin may use up. The defaults are generous to interpreters (Python, JavaScript) and still end a runaway
 /// within two seconds.
@@ -73,6 +73,8 @@ pub struct HostConfig {
     pub limits: Limits,
     /// Where questions and answers are kept, so that another plugin can be asked the same. `None` keeps none.
     pub records: Option<RecordsConfig>,
+    /// Whose signature each plugin must have, beside its file. `None` loads what nobody signed.
+    pub signed_by: Option<PublicKey>,
 }
 
 /// Why plugins cannot be run at all.

@@ -22,7 +22,7 @@ use crate::{
     guest::{Blueprint, Guest, Moment},
     hooks::{self, Ask},
     inspect::{self, Inspection},
-    load::{self, Checked, LoadError, Refusal},
+    load::{self, Checked, LoadError, Refusal, Trust},
     plugin::{Asking, Loaded, Mode, Plugin, PluginInfo, Warm},
     record::{RecordError, Recorder},
     settings,
@@ -61,6 +61,7 @@ pub struct PluginHost {
     linker: Linker<State>,
     watchdog: Arc<Watchdog>,
     limits: Limits,
+    trust: Trust,
     recorder: Option<Recorder>,
     plugins: RwLock<Vec<Slot>>,
     dictionary: Arc<Dictionary>,
@@ -104,6 +105,7 @@ impl PluginHost {
             engine,
             linker,
             watchdog: Arc::new(watchdog),
+            trust: Trust { bytes_max: config.limits.file_bytes, signed_by: config.signed_by },
             limits: config.limits,
             recorder: recorder.map_err(|e: RecordError| EngineError::Records(e.to_string()))?,
             plugins: RwLock::default(),
@@ -190,7 +192,7 @@ impl PluginHost {
         let Configured { path, settings, weight, mode } = configured;
         let settings = if settings.trim().is_empty() { "{}" } else { settings };
         let document = settings::parse(settings)?;
-        let checked = load::check(&self.engine, path, self.limits.file_bytes)?;
+        let checked = load::check(&self.engine, path, &self.trust)?;
         let stem = path.file_stem().map(|s| tame(&s.to_string_lossy(), 64)).unwrap_or_default();
         let blueprint = self.blueprint(&checked, &stem)?;
         let described = describe(&blueprint)?;

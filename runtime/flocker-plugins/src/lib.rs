@@ -29,6 +29,7 @@ mod plugin;
 mod record;
 mod replay;
 mod settings;
+mod signature;
 mod slot;
 mod state;
 mod upgrade;
@@ -46,4 +47,8 @@ pub use load::{LoadError, Misfit, Refusal};
 pub use plugin::{Health, Loaded, Mode, PluginInfo};
 pub use record::RecordsConfig;
 pub use replay::{Difference, ReplayError, ReplayReport};
+pub use signature::{
+    KeyError, PublicKey, SIGNATURE_BYTES_MAX, SignatureError, Signed, claimed_key_id, key_id,
+    read_signature, signature_file,
+};
 pub use upgrade::{SHADOW_DECISIONS, SHADOW_FOR, TrialInfo};

@@ -15,6 +15,7 @@ pub use crate::contract::Misfit;
 use crate::{
     chatter::tame,
     contract::{self, Hook},
+    signature::{PublicKey, SignatureError},
 };
 
 /// A plugin that was not loaded, and why.
@@ -56,6 +57,9 @@ pub enum Refusal {
         "it holds precompiled machine code, which is never loaded\nhint: give the .wasm that it was made from; this host compiles it itself and keeps the result"
     )]
     Precompiled,
+    /// Only signed plugins are loaded, and it is not, or not as it should be.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// It is damaged.
     #[error("it is damaged, or uses what this host does not have: {0}")]
     Malformed(String),
@@ -92,8 +96,28 @@ pub(crate) struct Checked {
 }
 
 /// Reads, compiles and checks a component. Runs nothing of it.
-pub(crate) fn check(engine: &Engine, path: &Path, bytes_max: u64) -> Result<Checked, Refusal> {
-    check_bytes(engine, &read(path, bytes_max)?)
+pub(crate) fn check(engine: &Engine, path: &Path, trust: &Trust) -> Result<Checked, Refusal> {
+    check_bytes(engine, &trust.read(path)?)
+}
+
+/// What a file must be for it to be compiled.
+#[derive(Debug, Clone)]
+pub(crate) struct Trust {
+    /// The largest that is read.
+    pub(crate) bytes_max: u64,
+    /// Whose signature it must have; nobody's if there is no key.
+    pub(crate) signed_by: Option<PublicKey>,
+}
+
+impl Trust {
+    /// Reads a file. What is answered is what was verified: the file may change at any time.
+    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, Refusal> {
+        let bytes = read(path, self.bytes_max)?;
+        if let Some(key) = &self.signed_by {
+            key.verify_file(path, &bytes)?;
+        }
+        Ok(bytes)
+    }
 }
 
 /// Compiles and checks a component. Runs nothing of it.

@@ -15,7 +15,7 @@ use flocker_api::SOCKET_DEFAULT;
 use flocker_btrfs::PoolConfig;
 use flocker_docker::Subnet;
 use flocker_model::{ByteSize, NodeName};
-use flocker_plugins::{Configured, Mode};
+use flocker_plugins::{Configured, Mode, PublicKey};
 use serde::Deserialize;
 
 /// The ports of the cluster: gRPC, the hop between proxies, streams between nodes.
@@ -70,6 +70,9 @@ pub(crate) struct Flags {
     /// A policy, as a WebAssembly component; may be given several times
     #[arg(long, value_name = "FILE")]
     plugin: Vec<PathBuf>,
+    /// Load only plugins that the owner of this public key signed: each has its signature beside it, PLUGIN.minisig
+    #[arg(long, value_name = "KEYFILE|KEY")]
+    require_signed: Option<String>,
     /// The pool: `btrfs:DIR` on a btrfs filesystem, or `file:PATH` for a btrfs filesystem in a file
     /// [default: file:STATE_DIR/pool.btrfs]
     #[arg(long, value_name = "POOL")]
@@ -122,6 +125,7 @@ struct File {
     rebalance_every: Option<u64>,
     rebalance_cooldown: Option<u64>,
     gate: Option<PathBuf>,
+    require_signed: Option<String>,
     #[serde(default)]
     plugin: Vec<FilePlugin>,
 }
@@ -153,6 +157,7 @@ pub(crate) struct Config {
     pub(crate) socket: PathBuf,
     pub(crate) join: Option<SocketAddr>,
     pub(crate) plugins: Vec<Configured>,
+    pub(crate) signed_by: Option<PublicKey>,
     pub(crate) pool: Pool,
     pub(crate) pool_size: ByteSize,
     pub(crate) docker: PathBuf,
@@ -210,6 +215,7 @@ impl Config {
             socket: flags.socket.or(file.socket).unwrap_or(socket),
             join,
             plugins: plugins(flags.plugin, file.plugin)?,
+            signed_by: signed_by(flags.require_signed.or(file.require_signed))?,
             pool,
             pool_size,
             docker: docker(flags.docker.or(file.docker))?,
@@ -376,6 +382,11 @@ fn plugins(flags: Vec<PathBuf>, file: Vec<FilePlugin>) -> anyhow::Result<Vec<Con
     Ok(plugins)
 }
 
+fn signed_by(key: Option<String>) -> anyhow::Result<Option<PublicKey>> {
+    let read = |key: String| PublicKey::read(&key).context("`require-signed` needs a public key");
+    key.map(read).transpose()
+}
+
 fn gate(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let beside = || Some(std::env::current_exe().ok()?.parent()?.join("flocker-gate"));
     let path = given.or_else(beside).context("the path of this program is not known")?;
@@ -456,6 +467,7 @@ mod tests {
         check("--rebalance-every", "soon");
         check("--rebalance-cooldown", "-1");
         check("--plugin", "/nowhere/spread.wasm");
+        check("--require-signed", "/nowhere/flocker.pub");
         check("--gate", "/nowhere/gate");
         check("--config", "/nowhere/node.toml");
         check("--config", &file);

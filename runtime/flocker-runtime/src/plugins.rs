@@ -19,6 +19,7 @@ pub(crate) async fn load(config: &Config) -> anyhow::Result<Arc<PluginHost>> {
     let host_config = HostConfig {
         cache: Some(state_dir.join("plugin-cache")),
         records: Some(records),
+        signed_by: config.signed_by.clone(),
         ..HostConfig::default()
     };
     let wanted = config.plugins.clone();

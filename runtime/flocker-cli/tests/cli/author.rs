@@ -29,10 +29,10 @@ fn wasm(name: &str) -> PathBuf {
 }
 
 /// A folder to work in, with some files, and the component `spread` as `policy.wasm`.
-struct Desk(TempDir);
+pub(crate) struct Desk(pub(crate) TempDir);
 
 impl Desk {
-    fn with(files: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn with(files: &[(&str, &[u8])]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::copy(wasm("spread"), folder.path().join("policy.wasm")).unwrap();
         for (name, bytes) in files {
@@ -348,10 +348,10 @@ fn old_questions_are_asked_again() {
 }
 
 /// Made by minisign 0.11: `minisign -G -W`.
-const SECRET: &str = "untrusted comment: minisign encrypted secret key
+pub(crate) const SECRET: &str = "untrusted comment: minisign encrypted secret key
 RWQAAEIyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/A6H00AJz5zzvsICTQDuwlJYKcZGikLQdctFzV3376Iu7l74sWCpKQKtx0wNgNXtz3XSLh8SfnNXtLJGvTp0iHOFt7szzGRTAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
 ";
-const PUBLIC: &str = "untrusted comment: minisign public key 9CCF0940D3870EFC
+pub(crate) const PUBLIC: &str = "untrusted comment: minisign public key 9CCF0940D3870EFC
 RWT8DofTQAnPnAKtx0wNgNXtz3XSLh8SfnNXtLJGvTp0iHOFt7szzGRT
 ";
 /// Of the file `hello\n`, by minisign 0.11.
@@ -360,7 +360,7 @@ RUT8DofTQAnPnFkTzxZqaqenhaK0jfk6GLRvHXKPWmijxNWHn0OWly2xFmATmZCrL8z5du0Fq0TyOJB4
 trusted comment: a remark
 eCCz36cYzqR7UtldfE6M8RC7MTt6YIrnsbjEacnI4QGruFZ+Xght74tqaONEM5K9NvNhvbfY0/HI0BDezfvMCg==
 ";
-const STRANGER: &str = "RWR0jYDmuXyzqFqfKRCXhmUsavzl81Twkw7dBuTpIAnyd4tjULt+ugz0";
+pub(crate) const STRANGER: &str = "RWR0jYDmuXyzqFqfKRCXhmUsavzl81Twkw7dBuTpIAnyd4tjULt+ugz0";
 
 #[test]
 fn signatures_are_those_of_minisign() {
@@ -379,7 +379,8 @@ fn signatures_are_those_of_minisign() {
     desk.check(
         &["verify", "hello", "--key", STRANGER],
         &expect![[r#"
-        stderr: error: `hello` was signed with key 9CCF0940D3870EFC, not A8B37CB9E6808D74
+        stderr: error: `hello`: it was signed with key 9CCF0940D3870EFC, not A8B37CB9E6808D74
+        stderr: hint: ask whoever made it for the public key, and trust it only if it comes another way than the plugin
         exit status: 1
     "#]],
     );
@@ -401,7 +402,7 @@ fn signatures_are_those_of_minisign() {
     desk.check(
         &["verify", "policy.wasm", "-p", "key.pub"],
         &expect![[r#"
-        stderr: error: `policy.wasm` is not what was signed, or its signature was changed
+        stderr: error: `policy.wasm`: it is not what was signed, or its signature was changed
         stderr: hint: do not load it; get it again
         exit status: 1
     "#]],
@@ -409,7 +410,8 @@ fn signatures_are_those_of_minisign() {
     desk.check(
         &["verify", "key", "-p", "key.pub"],
         &expect![[r#"
-        stderr: error: could not read `key.minisig`: No such file or directory (os error 2)
+        stderr: error: `key`: it is not signed: there is no `key.minisig`
+        stderr: hint: `flocker plugin sign` makes one; `flocker plugin pull` brings the one that was pushed along
         exit status: 1
     "#]],
     );

@@ -13,6 +13,7 @@ mod policies_placement;
 mod policies_rebalance;
 mod records;
 mod replays;
+mod signed;
 mod upgrades;
 mod virtual_wasi;
 mod world;

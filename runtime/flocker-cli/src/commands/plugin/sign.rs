@@ -1,16 +1,16 @@
 //! `flocker plugin sign` and `verify`: detached signatures in minisign's format, which minisign itself reads and writes.
 
 use std::{
-    ffi::OsString,
     fmt, fs,
     io::{self, Cursor, IsTerminal},
-    path::{Path, PathBuf},
+    path::Path,
     time::SystemTime,
 };
 
 use ct_codecs::{Base64, Decoder};
 use flocker_api::{Code, Failure};
-use minisign::{PublicKey, PublicKeyBox, SecretKey, SecretKeyBox, SignatureBox};
+use flocker_plugins::{PublicKey, SignatureError, Signed, key_id, signature_file};
+use minisign::{SecretKey, SecretKeyBox};
 use serde_json::json;
 
 use super::{cannot, read};
@@ -20,7 +20,7 @@ pub(super) fn sign(file: &Path, key: &Path, comment: Option<String>) -> Result<A
     let plugin = fs::read(file).map_err(|e| cannot("read", file, &e))?;
     let secret = secret_key(key)?;
     let failed = |e| Failure::new(Code::INVALID_ARGUMENT, format!("could not sign: {e}"));
-    let public = PublicKey::from_secret_key(&secret).map_err(failed)?;
+    let public = minisign::PublicKey::from_secret_key(&secret).map_err(failed)?;
     let comment = comment.unwrap_or_else(|| {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         // As minisign writes it.
@@ -45,41 +45,20 @@ pub(super) fn sign(file: &Path, key: &Path, comment: Option<String>) -> Result<A
 
 pub(super) fn verify(file: &Path, key: &str) -> Result<Answer, Failure> {
     let plugin = fs::read(file).map_err(|e| cannot("read", file, &e))?;
-    let public = public_key(key)?;
-    let path = signature_file(file);
-    let damaged = |e| Failure::new(Code::INVALID_ARGUMENT, format!("`{}`: {e}", path.display()));
-    let signature = SignatureBox::from_string(&read(&path)?).map_err(damaged)?;
-    // Each says who made it, so that a wrong key is not taken for a changed file.
-    if signature.keynum() != public.keynum() {
-        let (theirs, ours) = (key_id(signature.keynum()), key_id(public.keynum()));
-        let message = format!("`{}` was signed with key {theirs}, not {ours}", file.display());
-        return Err(Failure::new(Code::INVALID_ARGUMENT, message));
-    }
-    minisign::verify(&public, &signature, Cursor::new(plugin), true, false, false).map_err(
-        |_| {
-            let message = format!(
-                "`{}` is not what was signed, or its signature was changed",
-                file.display()
-            );
-            Failure::new(Code::INVALID_ARGUMENT, message).hint("do not load it; get it again")
-        },
-    )?;
-    let comment = signature.trusted_comment().unwrap_or_default();
-    let key = key_id(public.keynum());
-    let json = json!({"verified": true, "key_id": key, "comment": comment});
-    Ok(Answer::new(json, format!("verified: key {key}, {}\n", comment.replace('\t', ", "))))
+    let signed = public_key(key)?.verify_file(file, &plugin).map_err(|e| refused(file, &e))?;
+    let Signed { key_id, comment } = signed;
+    let json = json!({"verified": true, "key_id": key_id, "comment": comment});
+    Ok(Answer::new(json, format!("verified: key {key_id}, {}\n", comment.replace('\t', ", "))))
 }
 
-/// Where minisign puts it.
-fn signature_file(file: &Path) -> PathBuf {
-    let mut name = OsString::from(file);
-    name.push(".minisig");
-    name.into()
+/// A public key, from its file or written out.
+pub(super) fn public_key(key: &str) -> Result<PublicKey, Failure> {
+    PublicKey::read(key).map_err(|e| Failure::from_error(Code::INVALID_ARGUMENT, &e))
 }
 
-/// The number of a pair of keys, as minisign prints it.
-fn key_id(number: &[u8]) -> String {
-    number.iter().rev().map(|byte| format!("{byte:02X}")).collect()
+fn refused(file: &Path, error: &SignatureError) -> Failure {
+    let refused = Failure::from_error(Code::INVALID_ARGUMENT, error);
+    Failure { message: format!("`{}`: {}", file.display(), refused.message), ..refused }
 }
 
 fn secret_key(path: &Path) -> Result<SecretKey, Failure> {
@@ -110,17 +89,4 @@ fn password(key: &Path) -> Result<String, Failure> {
     let mut line = String::new();
     io::stdin().read_line(&mut line).map_err(failed)?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// A public key, from its file or written out.
-fn public_key(key: &str) -> Result<PublicKey, Failure> {
-    let parsed = match fs::read_to_string(key) {
-        Ok(text) => PublicKeyBox::from_string(&text).and_then(PublicKeyBox::into_public_key),
-        Err(_) => PublicKey::from_base64(key),
-    };
-    parsed.map_err(|_| {
-        let message = format!("`{key}` is neither a public key nor a file with one");
-        Failure::new(Code::INVALID_ARGUMENT, message)
-            .hint("`minisign -G -p flocker.pub -s flocker.key` makes a pair of keys")
-    })
 }
