@@ -263,6 +263,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn this_host_speaks_the_version_in_wit() {
+        let (major, minor, patch) = VERSION;
+        let package = format!("package {PACKAGE}@{major}.{minor}.{patch};");
+        assert!(include_str!("../../../wit/worlds.wit").contains(&package), "not `{package}`");
+    }
+
+    #[test]
     fn a_component_of_another_time_is_told_which() {
         for (import, word) in [
             ("flocker:plugin/cluster@0.2.0", "update flocker-runtime"),

@@ -15,16 +15,22 @@ pub fn root() -> PathBuf {
 /// All files of ours with this ending, below a folder of the checkout.
 #[must_use]
 pub fn files(below: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found = all_files(&root().join(below));
+    found.retain(|path| path.extension().is_some_and(|extension| extension == ending));
+    found
+}
+
+/// All files below a folder, but for what was built or fetched. Empty where there is no such folder.
+#[must_use]
+pub fn all_files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut open = vec![root().join(below)];
+    let mut open = vec![folder.to_owned()];
     while let Some(folder) = open.pop() {
         for path in fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path())
         {
             if path.is_dir() && !is_foreign(&path) {
                 open.push(path);
-            } else if path.is_file()
-                && path.extension().is_some_and(|extension| extension == ending)
-            {
+            } else if path.is_file() {
                 found.push(path);
             }
         }

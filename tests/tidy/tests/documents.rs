@@ -1,6 +1,4 @@
-//! Rules for documents and for the frozen contract.
-
-use std::path::Path;
+//! Rules for documents.
 
 use tidy::{files, read, root, shown};
 
@@ -44,39 +42,6 @@ fn links(text: &str) -> Vec<String> {
         }
     }
     found
-}
-
-/// Each released file of the contract and its length and checksum. Add lines; never change one.
-const RELEASED: [(&str, u64, u64); 0] = [];
-
-#[test]
-fn released_contracts_are_unchanged_none_is_released_yet() {
-    let folder = root().join("wit/released");
-    let listed: Vec<&str> = RELEASED.iter().map(|(name, ..)| *name).collect();
-    for file in files("wit/released", "wit") {
-        let name = file.strip_prefix(&folder).unwrap().to_string_lossy().into_owned();
-        assert!(
-            listed.contains(&name.as_str()),
-            "`wit/released/{name}` is not in the list of released files"
-        );
-    }
-    for (name, length, sum) in RELEASED {
-        assert_eq!(
-            fingerprint(&folder.join(name)),
-            (length, sum),
-            "`wit/released/{name}` was changed"
-        );
-    }
-}
-
-/// FNV-1a: against mistakes, not against malice; git is there for that.
-fn fingerprint(path: &Path) -> (u64, u64) {
-    let text = read(path);
-    let bytes = text.as_bytes();
-    let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    (bytes.len() as u64, sum)
 }
 
 #[test]

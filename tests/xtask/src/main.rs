@@ -11,6 +11,7 @@ mod setup;
 mod shell;
 mod test;
 mod wasm_target;
+mod wit;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -39,6 +40,9 @@ enum Chore {
     Test(test::Options),
     /// Measures what must not become slow, beside its peers.
     Bench(bench::Options),
+    /// Freezes the contract with plugins.
+    #[command(subcommand)]
+    Wit(wit::Command),
     /// Runs the main job end to end: three nodes, an app that moves between them, and a client that keeps writing.
     Demo(demo::Options),
 }
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Chore::Build => build(),
         Chore::Test(options) => test::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Wit(command) => wit::run(&command),
         Chore::Demo(options) => demo::run(&options),
     };
     match outcome {
