@@ -4,6 +4,7 @@
 
 mod author;
 mod cluster;
+mod corpus;
 mod data;
 mod errors;
 mod follow;
