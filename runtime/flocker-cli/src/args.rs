@@ -10,7 +10,9 @@ use flocker_model::{
     AppName, ByteSize, ContainerName, NodeName, OperationId, SnapshotTag, VolumeName,
 };
 
-pub(crate) use self::plugin::{AuthorCommand, New, NewHook, PluginCommand, Settings};
+pub(crate) use self::plugin::{
+    AuthorCommand, New, NewHook, PluginCommand, Pull, Push, RegistryArgs, Settings,
+};
 
 const EXAMPLES: &str = "\
 Examples:

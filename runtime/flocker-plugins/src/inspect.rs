@@ -76,28 +76,56 @@ pub(crate) fn inspect(
     bytes_max: u64,
     check: impl FnOnce(&[u8]) -> Result<(), Refusal>,
 ) -> Inspection {
-    let mut found = Inspection {
-        kind: Kind::Other,
-        bytes: 0,
-        digest: String::new(),
-        imports: Vec::new(),
-        exports: Vec::new(),
-        hooks: Vec::new(),
-        refused: None,
-    };
     match load::read(path, bytes_max) {
-        Ok(bytes) => {
-            found.bytes = bytes.len() as u64;
-            found.digest = load::digest(&bytes);
-            found.read(&bytes);
-            found.refused = check(&bytes).err();
+        Ok(bytes) => Inspection { refused: check(&bytes).err(), ..Inspection::names(&bytes) },
+        Err(refusal) => {
+            Inspection { refused: Some(refusal), ..Inspection::nothing(Kind::Other, 0, "") }
         }
-        Err(refusal) => found.refused = Some(refusal),
     }
-    found
 }
 
 impl Inspection {
+    /// Looks at the names in a component, and compares nothing but names: takes microseconds, whatever its size.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let found = Self::names(bytes);
+        let refused = load::recognise(bytes).err().or_else(|| found.misfit());
+        Self { refused, ..found }
+    }
+
+    /// The same for a component that is elsewhere, from what is said of it.
+    #[must_use]
+    pub fn announced(bytes: u64, digest: &str, imports: &[String], exports: &[String]) -> Self {
+        let mut found = Self::nothing(Kind::Component, bytes, digest);
+        imports.iter().for_each(|name| found.import(name));
+        exports.iter().for_each(|name| found.export(name, ComponentExternalKind::Instance));
+        Self { refused: found.misfit(), ..found }
+    }
+
+    fn nothing(kind: Kind, bytes: u64, digest: &str) -> Self {
+        Self {
+            kind,
+            bytes,
+            digest: digest.to_owned(),
+            imports: Vec::new(),
+            exports: Vec::new(),
+            hooks: Vec::new(),
+            refused: None,
+        }
+    }
+
+    fn names(bytes: &[u8]) -> Self {
+        let mut found = Self::nothing(Kind::Other, bytes.len() as u64, &load::digest(bytes));
+        found.read(bytes);
+        found
+    }
+
+    fn misfit(&self) -> Option<Refusal> {
+        let imports = contract::check_imports(self.imports.iter().map(|i| i.name.as_str()));
+        let exports = || contract::check_exports(self.exports.iter().map(String::as_str));
+        imports.and_then(|()| exports().map(drop)).err().map(Refusal::from)
+    }
+
     /// Reads names up to the end, or to where it is damaged; `check` says what the damage is.
     fn read(&mut self, bytes: &[u8]) {
         // Components hold modules and other components; only the outermost one talks to the host.

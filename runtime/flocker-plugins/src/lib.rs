@@ -43,7 +43,7 @@ pub use engine::{EngineError, HostConfig, Limits};
 pub use grants::{Grant, GrantError, Grants};
 pub use host::{Configured, PluginHost, Reloaded};
 pub use inspect::{Import, Inspection, Kind, Origin};
-pub use load::{LoadError, Misfit, Refusal};
+pub use load::{LoadError, Misfit, Refusal, digest, read_component};
 pub use plugin::{Health, Loaded, Mode, PluginInfo};
 pub use record::RecordsConfig;
 pub use replay::{Difference, ReplayError, ReplayReport};

@@ -15,6 +15,7 @@ pub use crate::contract::Misfit;
 use crate::{
     chatter::tame,
     contract::{self, Hook},
+    engine::Limits,
     signature::{PublicKey, SignatureError},
 };
 
@@ -132,6 +133,18 @@ pub(crate) fn check_bytes(engine: &Engine, bytes: &[u8]) -> Result<Checked, Refu
     Ok(Checked { component, digest: digest(bytes), hooks, wasi })
 }
 
+/// Reads a file that is a component, and no larger than a node would load.
+///
+/// # Errors
+/// [`LoadError`] says what it is instead.
+pub fn read_component(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let bytes = read(path, Limits::default().file_bytes).and_then(|bytes| {
+        recognise(&bytes)?;
+        Ok(bytes)
+    });
+    bytes.map_err(|reason| LoadError { path: path.to_owned(), reason })
+}
+
 /// Reads a file, unless it is larger than that.
 pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Refusal> {
     let unreadable = |e: std::io::Error| {
@@ -166,8 +179,9 @@ pub(crate) fn recognise(bytes: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// As OCI registries write it.
-pub(crate) fn digest(bytes: &[u8]) -> String {
+/// The digest of a plugin, as OCI registries write it.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
     let mut text = String::from("sha256:");
     for byte in Sha256::digest(bytes) {
         // Writing to a string does not fail.

@@ -1,4 +1,4 @@
-//! What this machine can do: root, Docker, btrfs. Looks only; changes nothing.
+//! What this machine can do: root, Docker, btrfs, a registry. Looks only; changes nothing.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -16,6 +16,8 @@ pub(crate) enum Ability {
     Docker,
     /// The file system in the kernel, and its tools.
     Btrfs,
+    /// A registry that can be started, and what makes a certificate for it.
+    Registry,
 }
 
 impl Ability {
@@ -25,6 +27,7 @@ impl Ability {
             Self::Root => "needs root",
             Self::Docker => "needs Docker",
             Self::Btrfs => "needs btrfs",
+            Self::Registry => "needs docker-registry and openssl",
         }
     }
 
@@ -34,6 +37,9 @@ impl Ability {
             Self::Root => is_root(),
             Self::Docker => docker_answers() || shell::find("dockerd").is_some(),
             Self::Btrfs => shell::find("mkfs.btrfs").is_some() && kernel_has_btrfs(),
+            Self::Registry => ["docker-registry", "openssl"]
+                .into_iter()
+                .all(|program| shell::find(program).is_some()),
         }
     }
 }

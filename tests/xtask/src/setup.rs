@@ -12,30 +12,44 @@ struct Need {
     program: &'static str,
     package: &'static str,
     why: &'static str,
+    /// A service of that package that Debian would start, and nobody here wants.
+    service: Option<&'static str>,
+}
+
+impl Need {
+    const fn new(program: &'static str, package: &'static str, why: &'static str) -> Self {
+        Self { program, package, why, service: None }
+    }
 }
 
 const NEEDS: [Need; 5] = [
-    Need { program: "dockerd", package: "docker.io", why: "runs the apps' containers" },
-    Need { program: "iptables", package: "iptables", why: "Docker does not start without it" },
-    Need { program: "ip", package: "iproute2", why: "looks after the nodes' bridges" },
+    Need::new("dockerd", "docker.io", "runs the apps' containers"),
+    Need::new("iptables", "iptables", "Docker does not start without it"),
+    Need::new("ip", "iproute2", "looks after the nodes' bridges"),
+    Need::new("mkfs.btrfs", "btrfs-progs", "the embedded default keeps volumes on btrfs"),
+    Need::new("busybox", "busybox-static", "the containers of the tests"),
+];
+
+/// What only tests need.
+const NEEDS_OF_TESTS: [Need; 2] = [
     Need {
-        program: "mkfs.btrfs",
-        package: "btrfs-progs",
-        why: "the embedded default keeps volumes on btrfs",
+        // As a service it would be open to the network.
+        service: Some("docker-registry.service"),
+        ..Need::new("docker-registry", "docker-registry", "plugins are pushed to it, by tests")
     },
-    Need { program: "busybox", package: "busybox-static", why: "the containers of the tests" },
+    Need::new("openssl", "openssl", "makes a certificate for that registry"),
 ];
 
 /// Installs all that is missing; returns what still is.
 pub(crate) fn everything(yes: bool) -> Result<Vec<String>> {
-    let mut missing = packages(yes)?;
+    let mut missing = packages(NEEDS.iter().chain(&NEEDS_OF_TESTS).collect(), yes)?;
     missing.extend(tools(yes)?);
     Ok(missing)
 }
 
 /// Installs what the demo needs, which runs no tests; returns what is still missing.
 pub(crate) fn for_demo(yes: bool) -> Result<Vec<String>> {
-    let mut missing = packages(yes)?;
+    let mut missing = packages(NEEDS.iter().collect(), yes)?;
     missing.extend(guests()?);
     Ok(missing)
 }
@@ -73,8 +87,8 @@ pub(crate) fn guests() -> Result<Vec<String>> {
     }
 }
 
-fn packages(yes: bool) -> Result<Vec<String>> {
-    let needs: Vec<&Need> = NEEDS.iter().filter(|need| !is_here(need)).collect();
+fn packages(mut needs: Vec<&Need>, yes: bool) -> Result<Vec<String>> {
+    needs.retain(|need| !is_here(need));
     if needs.is_empty() {
         return Ok(Vec::new());
     }
@@ -95,12 +109,26 @@ fn packages(yes: bool) -> Result<Vec<String>> {
     if !say::confirm(&format!("run `apt-get update` and `{install}`?"), yes)? {
         return Ok(still());
     }
+    needs.iter().filter_map(|need| need.service).try_for_each(keep_down)?;
     // The lists of a fresh machine are empty or old. Sources of others may fail here; whether Debian's work, the
     // installation tells.
     let _ = apt(&["update", "-q"]);
     interrupt::check()?;
     apt(&[&["install", "-y", "-q", "--no-install-recommends"], &*packages].concat())?;
-    Ok(NEEDS.iter().filter(|need| !is_here(need)).map(|need| need.package.to_owned()).collect())
+    needs.retain(|need| !is_here(need));
+    Ok(needs.iter().map(|need| need.package.to_owned()).collect())
+}
+
+/// Lets systemd not start a service when its package is installed, nor later.
+fn keep_down(service: &str) -> Result<()> {
+    // Where systemd does not run nobody starts services.
+    if !Path::new("/run/systemd/system").exists() {
+        return Ok(());
+    }
+    say::line(&format!(
+        "`{service}` is not to run; `systemctl unmask {service}` if you want it to"
+    ));
+    shell::run(shell::command("systemctl").args(["mask", service]))
 }
 
 /// Runs apt, which is not ended by us: Ctrl-C reaches it as well, and it knows when it may end.

@@ -179,7 +179,7 @@ fn nextest_runs(summary: &mut Summary, options: &Options) -> Result<Vec<(String,
     let lacking: Vec<Ability> = if options.quick {
         vec![Ability::Root]
     } else {
-        [Ability::Root, Ability::Docker, Ability::Btrfs]
+        [Ability::Root, Ability::Docker, Ability::Btrfs, Ability::Registry]
             .into_iter()
             .filter(|ability| !ability.here())
             .collect()

@@ -22,11 +22,17 @@ pub(crate) enum AuthorCommand {
     New(New),
     /// Show what a file is and what it asks for, without running anything of it
     ///
-    /// Works for files that no node would load, and says why it would not.
-    #[command(after_help = "Example:\n  flocker plugin inspect policy.wasm")]
+    /// Works for files that no node would load, and says why it would not. Of a plugin in a registry its code is not
+    /// fetched: shown is what whoever pushed it says, which `pull` compares with the code.
+    #[command(
+        after_help = "Examples:\n  flocker plugin inspect policy.wasm\n  flocker plugin inspect registry.example/acme/policy:1.0"
+    )]
     Inspect {
-        /// The file
-        file: PathBuf,
+        /// The file, or a plugin in a registry: REGISTRY/NAME:TAG, or REGISTRY/NAME@sha256:DIGEST
+        #[arg(value_name = "FILE|REFERENCE")]
+        subject: PathBuf,
+        #[command(flatten)]
+        registry: RegistryArgs,
     },
     /// Load a plugin as a node does, and show its name, hooks and settings
     ///
@@ -107,6 +113,61 @@ pub(crate) enum AuthorCommand {
         #[arg(long, short = 'p', value_name = "FILE|KEY")]
         key: String,
     },
+    /// Push a plugin, and its signature if it has one, to an OCI registry
+    ///
+    /// It becomes a "Wasm OCI Artifact" (config application/vnd.wasm.config.v0+json, layer application/wasm), as other
+    /// tools for WebAssembly read it; the signature refers to it.
+    #[command(
+        after_help = "Examples:\n  flocker plugin push policy.wasm registry.example/acme/policy:1.0\n  flocker plugin push policy.wasm 127.0.0.1:5000/policy:1.0 --plain-http\n  flocker plugin push policy.wasm registry.example/acme/policy:1.0 --username me --password-stdin < token"
+    )]
+    Push(Push),
+    /// Pull a plugin, and its signature if it has one, from an OCI registry
+    ///
+    /// What arrives is compared with its digest, with what the registry said of it, and with its signature if `--key`
+    /// is given; only then the file is written. A node is given the file: `flocker-runtime --plugin FILE`.
+    #[command(
+        after_help = "Examples:\n  flocker plugin pull registry.example/acme/policy:1.0 --key flocker.pub\n  flocker plugin pull registry.example/acme/policy@sha256:4355a46b… -o /etc/flocker/policy.wasm"
+    )]
+    Pull(Pull),
+}
+
+/// Plugins travel as OCI artifacts, to and from any registry of container images.
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// The plugin; FILE.minisig goes with it, if it is there
+    pub(crate) file: PathBuf,
+    /// Where to: REGISTRY/NAME:TAG
+    pub(crate) reference: String,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pull {
+    /// Which: REGISTRY/NAME:TAG, or REGISTRY/NAME@sha256:DIGEST, which is always the same
+    pub(crate) reference: String,
+    /// The file that is written; its signature goes to FILE.minisig [default: NAME.wasm]
+    #[arg(long, short = 'o', value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write it only if the owner of this public key signed it: a file, or the key itself
+    #[arg(long, short = 'p', value_name = "FILE|KEY")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+/// How to talk to a registry. Its certificate is checked against those that this machine trusts.
+#[derive(Debug, Args)]
+pub(crate) struct RegistryArgs {
+    /// The registry has no TLS
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+    /// Log in under this name [default: as `docker login` left it in ~/.docker/config.json, or as nobody]
+    #[arg(long, value_name = "NAME", requires = "password_stdin")]
+    pub(crate) username: Option<String>,
+    /// Read the password as a line from stdin
+    #[arg(long, requires = "username")]
+    pub(crate) password_stdin: bool,
 }
 
 const SCENARIOS: &str = "\

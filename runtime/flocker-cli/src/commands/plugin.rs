@@ -4,6 +4,9 @@ mod bench;
 mod check;
 mod inspect;
 mod new;
+mod pull;
+mod push;
+mod registry;
 mod replay;
 mod scenario;
 mod sign;
@@ -30,7 +33,7 @@ pub(super) async fn run(command: AuthorCommand) -> Result<Answer, Failure> {
 fn work(command: AuthorCommand) -> Result<Answer, Failure> {
     match command {
         AuthorCommand::New(new) => new::new(&new),
-        AuthorCommand::Inspect { file } => inspect::inspect(&file),
+        AuthorCommand::Inspect { subject, registry } => inspect::inspect(&subject, &registry),
         AuthorCommand::Check { file, settings } => check::check(&file, &settings),
         AuthorCommand::Test { file, scenarios } => test::test(&file, &scenarios),
         AuthorCommand::Bench { file, settings } => bench::bench(&file, &settings),
@@ -39,7 +42,14 @@ fn work(command: AuthorCommand) -> Result<Answer, Failure> {
         }
         AuthorCommand::Sign { file, key, comment } => sign::sign(&file, &key, comment),
         AuthorCommand::Verify { file, key } => sign::verify(&file, &key),
+        AuthorCommand::Push(arguments) => wait(push::push(&arguments)),
+        AuthorCommand::Pull(arguments) => wait(pull::pull(&arguments)),
     }
+}
+
+/// Talks to a registry, on this program's one runtime.
+fn wait<T>(talk: impl Future<Output = T>) -> T {
+    tokio::runtime::Handle::current().block_on(talk)
 }
 
 /// A host as a node has it, except that it keeps nothing.

@@ -8,7 +8,9 @@ mod corpus;
 mod data;
 mod errors;
 mod follow;
+mod live_registry;
 mod output;
+mod registry;
 
 use std::{
     io::Write,

@@ -85,6 +85,7 @@ fn needs(ability: Ability) -> &'static str {
             "test(/live/) and package(/^(flocker-docker|flocker-runtime|scenarios)$/)"
         }
         Ability::Btrfs => "test(/live/) and package(/^(flocker-btrfs|flocker-runtime|scenarios)$/)",
+        Ability::Registry => "test(/live_registry/)",
     }
 }
 

@@ -1,22 +1,63 @@
-//! `flocker plugin inspect`: what a file is and what it asks for.
+//! `flocker plugin inspect`: what a file is and what it asks for, or a plugin in a registry.
 
 use std::path::Path;
 
 use flocker_api::{Code, Failure};
 use flocker_model::ByteSize;
-use flocker_plugins::{Import, Inspection, LoadError, Origin, Refusal};
+use flocker_plugins::{Import, Inspection, LoadError, Origin, Refusal, claimed_key_id};
+use oci_client::RegistryOperation;
 use serde_json::json;
 
-use super::{facts, host, unusable};
-use crate::{show, terminal::Answer};
+use super::{
+    facts, host,
+    registry::{Registry, reference},
+    unusable, wait,
+};
+use crate::{args::RegistryArgs, show, terminal::Answer};
 
-pub(super) fn inspect(file: &Path) -> Result<Answer, Failure> {
+pub(super) fn inspect(subject: &Path, registry: &RegistryArgs) -> Result<Answer, Failure> {
+    match subject.to_str() {
+        Some(reference) if reference::is_reference(reference) => {
+            wait(announced(reference, registry))
+        }
+        Some(_) | None => on_disk(subject),
+    }
+}
+
+/// What is said of a plugin that was not fetched.
+async fn announced(reference: &str, arguments: &RegistryArgs) -> Result<Answer, Failure> {
+    let reference = reference::parse(reference)?;
+    let registry = Registry::connect(&reference, RegistryOperation::Pull, arguments).await?;
+    let found = registry.find(&reference).await?;
+    let signatures = registry.signatures(&found.pinned).await?;
+    let keys: Vec<_> = signatures.iter().filter_map(|text| claimed_key_id(text)).collect();
+    let Answer { mut json, text, .. } =
+        described("reference", &reference.whole(), &found.description.inspect(&found.layer));
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert("pinned".to_owned(), found.pinned.whole().into());
+        fields.insert("created".to_owned(), found.description.created.clone().into());
+        fields.insert("key_ids".to_owned(), keys.clone().into());
+    }
+    let signed = keys.into_iter().map(|key| format!("with key {key}, not verified"));
+    let more = facts(&[
+        ("pinned", found.pinned.whole()),
+        ("created", found.description.created.chars().filter(|c| !c.is_control()).collect()),
+        ("signed", lines(signed)),
+    ]);
+    Ok(Answer::new(json, text + &more))
+}
+
+fn on_disk(file: &Path) -> Result<Answer, Failure> {
     let found = host()?.inspect(file);
     if let Some(reason @ (Refusal::Missing | Refusal::Unreadable(_) | Refusal::TooLarge { .. })) =
         found.refused
     {
         return Err(unusable(LoadError { path: file.to_owned(), reason }));
     }
+    Ok(described("file", &file.display().to_string(), &found))
+}
+
+fn described(what: &str, name: &str, found: &Inspection) -> Answer {
     let refused = found.refused.as_ref().map(|r| Failure::from_error(Code::INVALID_ARGUMENT, r));
     let import = |i: &Import| {
         json!({
@@ -26,21 +67,21 @@ pub(super) fn inspect(file: &Path) -> Result<Answer, Failure> {
         })
     };
     let json = json!({
-        "file": file.display().to_string(),
+        what: name,
         "kind": found.kind.as_str(),
         "bytes": found.bytes,
         "digest": found.digest,
-        "hooks": hooks(&found),
+        "hooks": hooks(found),
         "imports": found.imports.iter().map(import).collect::<Vec<_>>(),
         "exports": found.exports,
         "fits": refused.is_none(),
         "why_not": refused.as_ref().map(|r| &r.message),
         "hint": refused.as_ref().and_then(|r| r.hint.as_ref()),
     });
-    Ok(Answer::new(json, text(file, &found, refused.as_ref())))
+    Answer::new(json, text((what, name), found, refused.as_ref()))
 }
 
-fn text(file: &Path, found: &Inspection, refused: Option<&Failure>) -> String {
+fn text((what, name): (&str, &str), found: &Inspection, refused: Option<&Failure>) -> String {
     let imports = |origin: Origin| {
         let of = found.imports.iter().filter(|i| i.origin == origin);
         lines(of.map(|i| match &i.refused {
@@ -54,7 +95,7 @@ fn text(file: &Path, found: &Inspection, refused: Option<&Failure>) -> String {
         Some(Failure { message, hint: Some(hint), .. }) => format!("no: {message}\n{hint}"),
     };
     facts(&[
-        ("file", file.display().to_string()),
+        (what, name.to_owned()),
         ("kind", format!("{}, {}", found.kind.as_str(), ByteSize(found.bytes))),
         ("digest", found.digest.clone()),
         ("hooks", show::list(hooks(found).into_iter().map(str::to_owned))),
