@@ -7,7 +7,7 @@ use minisign::KeyPair;
 
 use crate::{
     forge::Forge,
-    world::{World, configured},
+    world::{World, configured, view},
 };
 
 /// A pair of keys.
@@ -62,10 +62,10 @@ fn an_upgrade_under_the_signature_of_the_build_before_changes_nothing() {
     let before = host.load(&configured(&path, "", 1)).unwrap();
 
     ours.file("p.wasm", &Forge { fields: "(func $other)".into(), ..Forge::healthy() }.build());
-    let said = host.reload(&configured(&path, "", 1)).unwrap_err().to_string();
+    let said = host.reload(&configured(&path, "", 1), view().now).unwrap_err().to_string();
 
     assert!(said.contains("it is not what was signed"), "{said}");
     assert_eq!(host.list()[0].loaded.digest, before.digest);
     signer.sign(&path);
-    assert_eq!(host.reload(&configured(&path, "", 1)).unwrap(), Reloaded::Waiting);
+    assert_eq!(host.reload(&configured(&path, "", 1), view().now).unwrap(), Reloaded::Waiting);
 }
