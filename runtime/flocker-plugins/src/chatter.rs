@@ -82,14 +82,22 @@ impl Chatter {
     }
 }
 
-/// Text of a plugin's that is safe to show: no control characters (a terminal obeys them), and not too long.
+/// Text of a plugin's that is safe to show: nothing that [`acts`], and not too long.
 pub(crate) fn tame(text: &str, chars_max: usize) -> String {
     let mut tamed: String =
-        text.chars().take(chars_max).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        text.chars().take(chars_max).map(|c| if acts(c) { ' ' } else { c }).collect();
     if text.chars().nth(chars_max).is_some() {
         tamed.push('…');
     }
     tamed
+}
+
+/// Whether a character does more than to be seen: a terminal obeys it, it ends a line, is invisible, or turns what
+/// follows round, so that another text is read than the one that is there.
+fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
 
 #[cfg(test)]
@@ -100,6 +108,7 @@ mod tests {
     fn nothing_that_a_terminal_obeys_gets_through() {
         assert_eq!(tame("a\x1b[2Jb\rc", 100), "a [2Jb c");
         assert_eq!(tame("äöü", 2), "äö…");
+        assert_eq!(tame("a\u{202e}b\u{2028}c\u{200b}d", 100), "a b c d");
     }
 
     #[test]
