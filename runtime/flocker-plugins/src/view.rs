@@ -241,8 +241,16 @@ impl cluster::HostView for State {
     }
 
     fn texts(&mut self, view: Resource<View>, ids: Vec<u32>) -> wasmtime::Result<Vec<String>> {
-        let text =
-            |id: &u32| Ok(self.look_up(&view, *id)?.map_or_else(String::new, |t| t.to_string()));
+        // The same text may be asked for as often as numbers fit into a call: what leaves the host is bounded as well.
+        let mut bytes = 0;
+        let text = |id: &u32| {
+            let text = self.look_up(&view, *id)?.map_or_else(String::new, |t| t.to_string());
+            bytes += text.len() + size_of::<String>();
+            if bytes > NOTED_MAX {
+                return Err(wasmtime::Error::msg("it asks for too much text in one call"));
+            }
+            Ok(text)
+        };
         ids.iter().map(text).collect()
     }
 
