@@ -18,6 +18,7 @@ mod chatter;
 mod columns;
 mod contract;
 mod dictionary;
+mod effort;
 mod engine;
 mod grants;
 mod guest;

@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
-use crate::{chatter::tame, load::Refusal};
+use crate::{chatter::tame, effort, load::Refusal};
 
 /// Problems that are shown at once.
 const PROBLEMS_MAX: usize = 5;
 /// The largest schema that is compiled: checking is work that the plugin makes for the host.
 const SCHEMA_BYTES_MAX: usize = 64 << 10;
+/// A compiled pattern of a schema is no larger; a few letters can stand for billions.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// Reads settings.
 pub(crate) fn parse(text: &str) -> Result<Value, Refusal> {
@@ -24,9 +26,10 @@ pub(crate) fn check(schema: &str, settings: &Value) -> Result<(), Refusal> {
     }
     let broken = |e: String| Refusal::Schema(tame(&e, 200));
     let schema: Value = serde_json::from_str(schema).map_err(|e| broken(e.to_string()))?;
+    effort::check(&schema, settings).map_err(broken)?;
     let validator = jsonschema::options()
         // The default engine for patterns backtracks without end; this one takes linear time.
-        .with_pattern_options(jsonschema::PatternOptions::regex())
+        .with_pattern_options(jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
         .build(&schema)
         .map_err(|e| broken(e.to_string()))?;
     let problems: Vec<_> = validator
