@@ -33,6 +33,9 @@ use crate::{
     watchdog::Watchdog,
 };
 
+/// What the planner calls its own policies.
+const BUILT_IN: &str = "built-in";
+
 /// A plugin as the operator configured it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Configured {
@@ -198,6 +201,7 @@ impl PluginHost {
         let described = describe(&blueprint)?;
         settings::check(&described.settings_schema, &document)?;
         let name = if described.name.is_empty() { stem } else { described.name };
+        let name = self.told_apart(name, &described.version, &checked.digest, path);
         let blueprint = blueprint.with_chatter(Chatter::new(&name, self.limits.log_lines));
         let guest =
             failed("was configured", blueprint.start_configured(Moment::default(), settings))?;
@@ -212,6 +216,23 @@ impl PluginHost {
             blueprint,
             warm: Mutex::new(Warm::new(guest)),
         })
+    }
+
+    /// The name of a plugin, with its digest where it would be taken for another one: for another build of the same name
+    /// and version, or for what stands in for plugins.
+    fn told_apart(&self, name: String, version: &str, digest: &str, path: &Path) -> String {
+        let mistaken = |slot: &Slot| {
+            let other = &slot.current;
+            other.loaded.name == name
+                && other.loaded.version == version
+                && other.loaded.digest != digest
+                && other.path != path
+        };
+        if name != BUILT_IN && !self.plugins().iter().any(mistaken) {
+            return name;
+        }
+        let short: String = digest.trim_start_matches("sha256:").chars().take(8).collect();
+        format!("{name} ({short})")
     }
 
     /// Looks at a file without running anything of it. What cannot be loaded is described as far as it can be read.
