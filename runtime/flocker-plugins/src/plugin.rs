@@ -16,7 +16,7 @@ use crate::{
     contract::Hook,
     guest::{Blueprint, Guest, Moment, Spent},
     hooks::Ask,
-    record::{Asked, Recorder},
+    record::{self, Asked, Recorder},
     upgrade::TrialInfo,
     view::Source,
 };
@@ -252,12 +252,14 @@ impl Plugin {
                 self.blueprint.start_configured(moment, &self.settings)
             }
         };
+        let mut compared = false;
         let (spent, verdict) = match guest {
             Ok(guest) => {
                 let (guest, spent, verdict) =
                     self.blueprint.ask(guest, &context, asking.source, question);
                 if let Some(guest) = &guest {
                     warm.metrics.clone_from(guest.metrics());
+                    compared = guest.is_due_for_comparison();
                 }
                 warm.guest = guest;
                 (spent, verdict)
@@ -268,6 +270,14 @@ impl Plugin {
         if let Some(recorder) = asking.recorder {
             recorder.keep(Asked::new(self, &context, question, &spent, &verdict, took));
         }
+        let verdict = match verdict {
+            Ok(verdict) if compared => {
+                let same = self.compare(&context, asking.source, question, &verdict);
+                // Whatever it remembers goes with it.
+                same.inspect_err(|_| warm.guest = None).map(|()| verdict)
+            }
+            Ok(_) | Err(_) => verdict,
+        };
         let answer = verdict.and_then(read);
         warm.account(now, &spent, took, answer.as_ref().err());
         if let Err(failure) = &answer {
@@ -275,6 +285,26 @@ impl Plugin {
             tracing::warn!(plugin = %name, class = %failure.class, question = Q::KIND, decision = %context.decision_id, "plugin failed: {}", failure.message);
         }
         (Evidence { columns: spent.seen.names(), fuel: spent.fuel }, answer)
+    }
+
+    /// Asks a fresh instance the same. One that answers otherwise remembers what it should not: its answers could be
+    /// neither explained nor replayed.
+    fn compare<Q: Ask>(
+        &self,
+        context: &types::Context,
+        source: &Source,
+        question: &Q,
+        verdict: &Q::Verdict,
+    ) -> Result<(), PolicyFailure> {
+        let moment = Moment { now: Timestamp(context.now_ms), seed: context.seed };
+        let fresh = self.blueprint.start_configured(moment, &self.settings)?;
+        let (_, _, second) = self.blueprint.ask(fresh, context, source, question);
+        if record::bytes(&second?) == record::bytes(verdict) {
+            return Ok(());
+        }
+        let message = "asked the same twice, it answered differently: its answer depends on something that it \
+                       remembers, and not on the question alone";
+        Err(PolicyFailure { class: "inconsistent".into(), message: message.into() })
     }
 
     /// Its answer in shadow would have led to something else.
