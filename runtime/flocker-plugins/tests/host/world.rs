@@ -80,7 +80,8 @@ impl World {
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
-        let host = PluginHost::new(HostConfig { limits, ..HostConfig::default() }).unwrap();
+        let cache = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache"));
+        let host = PluginHost::new(HostConfig { limits, cache, ..HostConfig::default() }).unwrap();
         Self { host, folder: tempfile::tempdir().unwrap() }
     }
 

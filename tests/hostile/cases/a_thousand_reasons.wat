@@ -1,0 +1,15 @@
+;; Gives a thousand reasons for the same candidate.
+(data (i32.const 7000) "because")
+(func $evaluate (param $p i32) (result i32)
+  (local $i i32) (local $at i32)
+  (call $give_back (local.get $p))
+  (drop (call $scores (call $count (local.get $p)) (i32.const 5000)))
+  (local.set $at (i32.const 16384))
+  (loop $next
+    (i32.store (local.get $at) (i32.load (i32.load offset=160 (local.get $p))))
+    (i32.store offset=8 (local.get $at) (i32.const 7000)) (i32.store offset=12 (local.get $at) (i32.const 7))
+    (local.set $at (i32.add (local.get $at) (i32.const 16)))
+    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+    (br_if $next (i32.lt_u (local.get $i) (i32.const 1000))))
+  (i32.store (i32.const 140) (i32.const 16384)) (i32.store (i32.const 144) (i32.const 1000))
+  (i32.const 128))

@@ -1,0 +1,2 @@
+;; Breaks at its settings.
+(func $configure (param i32 i32) (result i32) (unreachable))

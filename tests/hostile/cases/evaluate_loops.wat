@@ -1,0 +1,2 @@
+;; Loops for ever when it is asked.
+(func $evaluate (param $p i32) (result i32) (loop $l (br $l)) (unreachable))

@@ -1,0 +1,3 @@
+;; Answers, and never returns when the host tells it that the answer was read.
+(func $read (param i32) (loop $l (br $l)))
+(export $read "cabi_post_flocker:plugin/placement@0.1.0#evaluate" (func $read))

@@ -1,0 +1,12 @@
+;; Finds everything due ever since, to be asked again at once, under a label that would climb out of a folder.
+(data (i32.const 512) "snapshot") (data (i32.const 528) "../../\1b[2J\netc")
+(func $next (param $id i32) (param $id_len i32) (param $now i64) (param $seed i64) (param $generation i64)
+    (param $shadow i32) (param $attrs i32) (param $n_attrs i32) (param $view i32)
+    (param $volumes i32) (param $n_volumes i32) (param $horizon i64) (result i32)
+  (call $drop (local.get $view))
+  (memory.fill (i32.const 8192) (i32.const 0) (i32.const 64))
+  (if (i32.eqz (local.get $n_volumes)) (then (return (call $schedule (i32.const 0) (i64.const 0)))))
+  (i32.store (i32.const 8192) (i32.load (local.get $volumes)))
+  (i32.store (i32.const 8208) (i32.const 512)) (i32.store (i32.const 8212) (i32.const 8))
+  (i32.store (i32.const 8216) (i32.const 528)) (i32.store (i32.const 8220) (i32.const 14))
+  (call $schedule (i32.const 1) (i64.const 0)))

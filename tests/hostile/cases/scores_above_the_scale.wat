@@ -1,0 +1,4 @@
+;; Gives 10,001 points.
+(func $evaluate (param $p i32) (result i32)
+  (call $give_back (local.get $p))
+  (call $scores (call $count (local.get $p)) (i32.const 10001)))

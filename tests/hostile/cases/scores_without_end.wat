@@ -1,0 +1,3 @@
+;; Says that it gives two billion scores.
+(func $evaluate (param $p i32) (result i32)
+  (call $give_back (local.get $p)) (call $list (i32.const 0x7fffffff)))

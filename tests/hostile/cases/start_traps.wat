@@ -1,0 +1,3 @@
+;; Breaks in its start function.
+(func $begin (unreachable))
+(start $begin)

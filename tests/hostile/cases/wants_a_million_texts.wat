@@ -1,0 +1,15 @@
+;; Asks for the name of a node a million times in one call: little goes out, much would come in.
+(import "flocker:plugin/cluster@0.1.0" "[method]view.ids" (func $ids (param i32 i32 i32 i32 i32 i32)))
+(import "flocker:plugin/cluster@0.1.0" "[method]view.texts" (func $texts (param i32 i32 i32 i32)))
+(data (i32.const 512) "nodes") (data (i32.const 528) "name")
+(func $evaluate (param $p i32) (result i32)
+  (local $i i32) (local $id i32)
+  (call $ids (i32.load offset=48 (local.get $p)) (i32.const 512) (i32.const 5) (i32.const 528) (i32.const 4) (i32.const 192))
+  (local.set $id (i32.load (i32.load (i32.const 196))))
+  (drop (memory.grow (i32.const 64)))
+  (loop $next
+    (i32.store (i32.add (i32.const 131072) (i32.shl (local.get $i) (i32.const 2))) (local.get $id))
+    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+    (br_if $next (i32.lt_u (local.get $i) (i32.const 1000000))))
+  (call $texts (i32.load offset=48 (local.get $p)) (i32.const 131072) (i32.const 1000000) (i32.const 192))
+  (unreachable))
