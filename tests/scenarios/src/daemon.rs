@@ -168,6 +168,22 @@ impl Daemon {
         self.signal(Signal::CONT)
     }
 
+    /// Tells it to read its plugins again.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn hang_up(&self) -> Result<()> {
+        self.signal(Signal::HUP)
+    }
+
+    /// Whether the process that was started last still runs.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn runs(&mut self) -> Result<bool> {
+        self.child.as_mut().map_or(Ok(false), |child| Ok(child.try_wait()?.is_none()))
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         let child = self.child.as_ref().with_context(|| format!("{} does not run", self.name))?;
         Ok(kill_process(Pid::from_child(child), signal)?)

@@ -2,6 +2,7 @@
 
 mod live_drain;
 mod live_faults;
+mod live_hostile;
 mod live_kills;
 mod live_moves;
 mod live_nodes;
