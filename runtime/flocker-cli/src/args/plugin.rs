@@ -20,6 +20,20 @@ pub(crate) enum AuthorCommand {
         after_help = "Examples:\n  flocker plugin new rust my-policy\n  flocker plugin new rust tidy --hook rebalance"
     )]
     New(New),
+    /// Make a component of a core module, which is what some compilers write
+    ///
+    /// The module's imports and exports say which hooks it has. If it imports WASI preview 1, that becomes the node's own
+    /// WASI: what it prints goes to the log, there are no files.
+    #[command(
+        after_help = "Example:\n  clang … -o core.wasm && flocker plugin componentize core.wasm -o policy.wasm"
+    )]
+    Componentize {
+        /// The module
+        module: PathBuf,
+        /// The component that is written
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
     /// Show what a file is and what it asks for, without running anything of it
     ///
     /// Works for files that no node would load, and says why it would not. Of a plugin in a registry its code is not

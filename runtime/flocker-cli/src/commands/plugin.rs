@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod componentize;
 mod inspect;
 mod new;
 mod pull;
@@ -34,6 +35,9 @@ fn work(command: AuthorCommand) -> Result<Answer, Failure> {
     match command {
         AuthorCommand::New(new) => new::new(&new),
         AuthorCommand::Inspect { subject, registry } => inspect::inspect(&subject, &registry),
+        AuthorCommand::Componentize { module, output } => {
+            componentize::componentize(&module, &output)
+        }
         AuthorCommand::Check { file, settings } => check::check(&file, &settings),
         AuthorCommand::Test { file, scenarios } => test::test(&file, &scenarios),
         AuthorCommand::Bench { file, settings } => bench::bench(&file, &settings),

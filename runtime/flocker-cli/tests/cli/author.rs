@@ -424,6 +424,49 @@ fn signatures_are_those_of_minisign() {
     );
 }
 
+/// Says who it is, and prints it.
+const SPEAKER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\60\00\00\00\06\00\00\00")
+    (data (i32.const 16) "\60\00\00\00\05\00\00\00\60\00\00\00\05\00\00\00")
+    (data (i32.const 96) "hello\n")
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
+    (func (export "flocker:plugin/lifecycle@0.1.0#describe") (result i32)
+        (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (i32.const 16))
+    (func (export "flocker:plugin/lifecycle@0.1.0#configure") (param i32 i32) (result i32) (i32.const 128))
+    (func (export "flocker:plugin/placement@0.1.0#evaluate") (param i32) (result i32) unreachable))"#;
+
+#[test]
+fn a_core_module_becomes_a_plugin_and_what_it_prints_is_logged() {
+    let desk = Desk::with(&[
+        ("core.wasm", &wat::parse_str(SPEAKER).unwrap()),
+        ("empty.wasm", b"\0asm\x01\0\0\0"),
+    ]);
+    desk.check(&["componentize", "core.wasm", "-o", "speaker.wasm"], &expect![[r#"
+        speaker.wasm: a component that exports flocker:plugin/lifecycle@0.1.0, flocker:plugin/placement@0.1.0
+    "#]]);
+    let said = desk.run(&["check", "speaker.wasm"]);
+    assert!(said.contains("hooks       placement\n"), "{said}");
+    let is_hello =
+        |l: &str| l.starts_with("stderr: ") && l.contains("ERROR") && l.contains("hello");
+    assert!(said.lines().any(is_hello), "{said}");
+    desk.check(
+        &["componentize", "policy.wasm", "-o", "twice.wasm"],
+        &expect![[r#"
+        stderr: error: `policy.wasm` cannot be made a component: it is no core module
+        stderr: hint: compilers write core modules; a component is finished as it is
+        exit status: 1
+    "#]],
+    );
+    desk.check(&["componentize", "empty.wasm", "-o", "empty-component.wasm"], &expect![[r#"
+        stderr: error: `empty.wasm` cannot be made a component: it exports no `flocker:plugin/lifecycle`
+        stderr: hint: every plugin exports it, and its hooks: the SDKs in `sdk/` do it for their authors
+        exit status: 1
+    "#]]);
+}
+
 #[test]
 fn a_new_policy_is_written_once() {
     let desk = Desk::with(&[]);
