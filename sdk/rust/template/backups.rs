@@ -8,11 +8,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 const KEPT: usize = 24;
 
 #[derive(Debug, Default)]
-pub struct MyPolicy;
+pub struct {{type}};
 
-impl Policy for MyPolicy {}
+impl Policy for {{type}} {}
 
-impl Backups for MyPolicy {
+impl Backups for {{type}} {
     fn due(
         &self,
         _cluster: &Cluster,
@@ -45,7 +45,7 @@ impl Backups for MyPolicy {
     }
 }
 
-flocker_sdk::export!(MyPolicy: Backups);
+flocker_sdk::export!({{type}}: Backups);
 
 #[cfg(test)]
 mod tests {
@@ -56,7 +56,7 @@ mod tests {
         let copies: Vec<_> = (0..30).map(|n| Copied::sample(Timestamp(n))).collect();
         let volume = Volume::sample("shop.data");
 
-        let gone = MyPolicy.prune(&volume, "snapshot", &copies, Timestamp(30));
+        let gone = {{type}}.prune(&volume, "snapshot", &copies, Timestamp(30));
 
         assert_eq!(
             gone.iter().map(|d| d.copy).collect::<Vec<_>>(),

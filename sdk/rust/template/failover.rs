@@ -7,11 +7,11 @@ use flocker_sdk::{Cluster, Failover, Incident, Policy, Verdict, Volume};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
-pub struct MyPolicy;
+pub struct {{type}};
 
-impl Policy for MyPolicy {}
+impl Policy for {{type}} {}
 
-impl Failover for MyPolicy {
+impl Failover for {{type}} {
     fn decide(&self, _cluster: &Cluster, incident: &Incident, volume: &Volume) -> Verdict {
         if incident.silent() < PATIENCE {
             return Verdict::wait(PATIENCE - incident.silent()).because("it may come back");
@@ -27,7 +27,7 @@ impl Failover for MyPolicy {
     }
 }
 
-flocker_sdk::export!(MyPolicy: Failover);
+flocker_sdk::export!({{type}}: Failover);
 
 #[cfg(test)]
 mod tests {
@@ -41,7 +41,7 @@ mod tests {
         let cluster = Cluster::sample([node.clone()], [], volumes, []);
         let incident = Incident::sample(&node, Timestamp(1_000_000), 2 * PATIENCE);
 
-        let verdict = MyPolicy.decide(&cluster, &incident, &cluster.volume("shop.data"));
+        let verdict = {{type}}.decide(&cluster, &incident, &cluster.volume("shop.data"));
 
         assert!(verdict.is_freeze(), "{verdict:?}");
     }

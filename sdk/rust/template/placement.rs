@@ -3,11 +3,11 @@
 use flocker_sdk::{Node, Placement, Policy, Request, Score};
 
 #[derive(Debug, Default)]
-pub struct MyPolicy;
+pub struct {{type}};
 
-impl Policy for MyPolicy {}
+impl Policy for {{type}} {}
 
-impl Placement for MyPolicy {
+impl Placement for {{type}} {
     fn score(&self, node: &Node, request: &Request) -> Score {
         // Where the app is already, its memory is among the promised.
         let added = if request.is_at(node) {
@@ -20,7 +20,7 @@ impl Placement for MyPolicy {
     }
 }
 
-flocker_sdk::export!(MyPolicy);
+flocker_sdk::export!({{type}});
 
 #[cfg(test)]
 mod tests {
@@ -32,6 +32,6 @@ mod tests {
         let full = Node::sample("b").with_memory(100, 90);
         let app = Request::sample("shop").with_memory(5);
 
-        assert!(MyPolicy.score(&empty, &app).points() > MyPolicy.score(&full, &app).points());
+        assert!({{type}}.score(&empty, &app).points() > {{type}}.score(&full, &app).points());
     }
 }

@@ -3,11 +3,11 @@
 use flocker_sdk::{App, Cluster, Move, Policy, Rebalance};
 
 #[derive(Debug, Default)]
-pub struct MyPolicy;
+pub struct {{type}};
 
-impl Policy for MyPolicy {}
+impl Policy for {{type}} {}
 
-impl Rebalance for MyPolicy {
+impl Rebalance for {{type}} {
     fn plan(&self, cluster: &Cluster, movable: &[App], max_moves: usize) -> Vec<Move> {
         let nodes = cluster.nodes();
         let usable = || nodes.iter().filter(|n| n.is_alive() && !n.is_draining());
@@ -28,7 +28,7 @@ impl Rebalance for MyPolicy {
     }
 }
 
-flocker_sdk::export!(MyPolicy: Rebalance);
+flocker_sdk::export!({{type}}: Rebalance);
 
 #[cfg(test)]
 mod tests {
@@ -43,6 +43,6 @@ mod tests {
         ];
         let cluster = Cluster::sample(nodes, [App::sample("shop").on("a")], [], []);
 
-        assert_eq!(MyPolicy.plan(&cluster, &cluster.apps(), 5), []);
+        assert_eq!({{type}}.plan(&cluster, &cluster.apps(), 5), []);
     }
 }

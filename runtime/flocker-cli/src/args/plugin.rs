@@ -213,7 +213,7 @@ pub(crate) struct New {
     /// The kind of question that it answers
     #[arg(long, value_enum, default_value_t = NewHook::Placement)]
     pub(crate) hook: NewHook,
-    /// The folder of the SDK [default: `sdk/rust` of the checkout around this folder]
+    /// The folder of the SDK [default: that of the checkout around this folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) sdk: Option<PathBuf>,
 }

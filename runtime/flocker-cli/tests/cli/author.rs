@@ -481,8 +481,8 @@ fn a_new_policy_is_written_once() {
     "#]],
     );
     desk.check(&["new", "rust", "my-policy", "--sdk", sdk], &expect![[r#"
-        my-policy: Cargo.toml, .cargo/config.toml, .gitignore, README.md, src/lib.rs, scenarios/first.toml
-        next: cd my-policy && cargo host-test && cargo build --release; README.md goes on from there
+        my-policy: Cargo.toml, .cargo/config.toml, .gitignore, README.md, build.sh, src/lib.rs, scenarios/first.toml
+        next: cd my-policy && ./build.sh && flocker plugin test my-policy.wasm scenarios/*.toml; README.md goes on from there
     "#]]);
     desk.check(
         &["new", "rust", "my-policy", "--sdk", sdk],
@@ -508,7 +508,7 @@ fn a_new_policy_is_written_once() {
     desk.check(
         &["new", "rust", "other", "--sdk", "my-policy"],
         &expect![[r#"
-            stderr: error: `my-policy` is not the SDK
+            stderr: error: `my-policy` is not the SDK for rust
             stderr: hint: it is the folder `sdk/rust` of a checkout of flocker-runtime
             exit status: 1
         "#]],

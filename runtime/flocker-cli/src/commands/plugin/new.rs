@@ -1,42 +1,32 @@
-//! `flocker plugin new`: a policy to begin with. The templates stand beside the SDK that they are for.
+//! `flocker plugin new`: a policy to begin with, in the language of its author's choice.
+
+mod templates;
 
 use std::{
     env, fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use flocker_api::{Code, Failure};
 use serde_json::json;
 
+use self::templates::{TEMPLATES, Template};
 use super::cannot;
-use crate::{
-    args::{New, NewHook},
-    terminal::Answer,
-};
-
-macro_rules! template {
-    ($name:literal) => {
-        include_str!(concat!("../../../../../sdk/rust/template/", $name))
-    };
-}
+use crate::{args::New, terminal::Answer};
 
 /// The longest name: it becomes the name of a file.
 const NAME_CHARS_MAX: usize = 64;
 
 pub(super) fn new(new: &New) -> Result<Answer, Failure> {
     let New { language, name, hook, sdk } = new;
-    let refuse = |message: String| Failure::new(Code::INVALID_ARGUMENT, message);
-    if language != "rust" {
-        let message = format!("there are no templates for `{language}`");
-        return Err(refuse(message).hint("there are templates for: rust"));
-    }
+    let template = template(language)?;
     if !is_name(name) {
-        let message = format!("`{name}` is not a name for a policy");
-        return Err(refuse(message).hint(
+        return Err(refuse(format!("`{name}` is not a name for a policy")).hint(
             "a name has lower-case letters, digits and hyphens, and begins with a letter; such as `my-policy`",
         ));
     }
-    let sdk = dependency(sdk.as_deref())?;
+    let sdk = sdk_folder(template, sdk.as_deref())?;
     let folder = Path::new(name);
     fs::create_dir(folder).map_err(|e| {
         if e.kind() != io::ErrorKind::AlreadyExists {
@@ -45,16 +35,28 @@ pub(super) fn new(new: &New) -> Result<Answer, Failure> {
         let message = format!("`{name}` exists already");
         Failure::new(Code::ALREADY_EXISTS, message).hint("choose another name, or remove it")
     })?;
-    let files = files(name, *hook, &sdk);
+    let files = template.files_of(*hook);
     for (path, text) in &files {
-        write(&folder.join(path), text)?;
+        write(&folder.join(path), &filled(text, name, &sdk))?;
     }
     let paths: Vec<_> = files.iter().map(|(path, _)| *path).collect();
     let text = format!(
-        "{name}: {}\nnext: cd {name} && cargo host-test && cargo build --release; README.md goes on from there\n",
+        "{name}: {}\nnext: cd {name} && ./build.sh && flocker plugin test {name}.wasm scenarios/*.toml; README.md goes on from there\n",
         paths.join(", ")
     );
     Ok(Answer::new(json!({"folder": name, "files": paths}), text))
+}
+
+fn refuse(message: String) -> Failure {
+    Failure::new(Code::INVALID_ARGUMENT, message)
+}
+
+fn template(language: &str) -> Result<&'static Template, Failure> {
+    TEMPLATES.iter().find(|t| t.language == language).ok_or_else(|| {
+        let languages: Vec<_> = TEMPLATES.iter().map(|t| t.language).collect();
+        refuse(format!("there are no templates for `{language}`"))
+            .hint(format!("there are templates for: {}", languages.join(", ")))
+    })
 }
 
 fn is_name(name: &str) -> bool {
@@ -63,27 +65,13 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
-/// The files of a policy, with its name in place of the templates'.
-fn files(name: &str, hook: NewHook, sdk: &str) -> Vec<(&'static str, String)> {
-    let (source, scenario) = match hook {
-        NewHook::Placement => (template!("placement.rs"), template!("placement.toml")),
-        NewHook::Rebalance => (template!("rebalance.rs"), template!("rebalance.toml")),
-        NewHook::Backups => (template!("backups.rs"), template!("backups.toml")),
-        NewHook::Failover => (template!("failover.rs"), template!("failover.toml")),
-    };
-    let named = |text: &str| {
-        text.replace("my-policy", name)
-            .replace("my_policy", &name.replace('-', "_"))
-            .replace("MyPolicy", &type_name(name))
-    };
-    vec![
-        ("Cargo.toml", named(template!("manifest.toml")).replace("path = \"..\"", sdk)),
-        (".cargo/config.toml", template!("config.toml").to_owned()),
-        (".gitignore", template!("gitignore").to_owned()),
-        ("README.md", named(template!("README.md"))),
-        ("src/lib.rs", named(source)),
-        ("scenarios/first.toml", scenario.to_owned()),
-    ]
+/// A template's text with the placeholders replaced: the name as it was given, as an identifier, as a type, and where
+/// the SDK is.
+fn filled(text: &str, name: &str, sdk: &str) -> String {
+    text.replace("{{name}}", name)
+        .replace("{{snake}}", &name.replace('-', "_"))
+        .replace("{{type}}", &type_name(name))
+        .replace("{{sdk}}", sdk)
 }
 
 /// `my-policy` as a type: `MyPolicy`. Others get the word too, as `Node` or `Self` would be somebody else's type.
@@ -97,50 +85,57 @@ fn type_name(name: &str) -> String {
     if name.ends_with("-policy") { named } else { named + "Policy" }
 }
 
-/// Where the SDK comes from, as a manifest says it.
-fn dependency(given: Option<&Path>) -> Result<String, Failure> {
+/// Where the SDK is, as the files of a project say it.
+fn sdk_folder(template: &Template, given: Option<&Path>) -> Result<String, Failure> {
+    let hint = format!("the folder `{}` of a checkout of flocker-runtime", template.sdk);
     let folder = match given {
         Some(folder) => folder.to_owned(),
-        None => found().ok_or_else(|| {
-            Failure::new(Code::INVALID_ARGUMENT, "no SDK was found in the folders above this one")
-                .hint(
-                    "`--sdk DIR` names it: the folder `sdk/rust` of a checkout of flocker-runtime",
-                )
+        None => found(template).ok_or_else(|| {
+            refuse("no SDK was found in the folders above this one".to_owned())
+                .hint(format!("`--sdk DIR` names it: {hint}"))
         })?,
     };
     let whole = fs::canonicalize(&folder).map_err(|e| cannot("use", &folder, &e))?;
-    if !is_sdk(&whole) {
-        let message = format!("`{}` is not the SDK", folder.display());
-        return Err(Failure::new(Code::INVALID_ARGUMENT, message)
-            .hint("it is the folder `sdk/rust` of a checkout of flocker-runtime"));
+    if !template.is_sdk(&whole) {
+        let message = format!("`{}` is not the SDK for {}", folder.display(), template.language);
+        return Err(refuse(message).hint(format!("it is {hint}")));
     }
-    Ok(format!("path = {}", toml::Value::String(whole.display().to_string())))
+    // It stands between quotes in manifests and scripts, and none of those languages quotes like another.
+    let special = |c: char| c.is_control() || "\"'`$\\".contains(c);
+    match whole.to_str() {
+        Some(path) if !path.contains(special) => Ok(path.to_owned()),
+        Some(_) | None => {
+            let message = format!("the path of the SDK cannot be quoted: `{}`", whole.display());
+            Err(refuse(message).hint("put it where the path has only letters, digits and spaces"))
+        }
+    }
 }
 
 /// The SDK of the checkout that this folder is in.
-fn found() -> Option<PathBuf> {
+fn found(template: &Template) -> Option<PathBuf> {
     let here = env::current_dir().ok()?;
-    here.ancestors().map(|folder| folder.join("sdk/rust")).find(|folder| is_sdk(folder))
-}
-
-fn is_sdk(folder: &Path) -> bool {
-    let manifest = fs::read_to_string(folder.join("Cargo.toml"));
-    manifest.is_ok_and(|text| text.contains("name = \"flocker-sdk\""))
+    here.ancestors().map(|above| above.join(template.sdk)).find(|folder| template.is_sdk(folder))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|e| cannot("make", folder, &e))?;
     }
-    fs::write(path, text).map_err(|e| cannot("write", path, &e))
+    fs::write(path, text).map_err(|e| cannot("write", path, &e))?;
+    if text.starts_with("#!") {
+        let anybody = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(path, anybody).map_err(|e| cannot("make executable", path, &e))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::NewHook;
 
     #[test]
-    fn names_that_cargo_and_the_wasm_file_can_bear() {
+    fn names_that_a_package_and_the_wasm_file_can_bear() {
         for good in ["a", "my-policy", "tier2"] {
             assert!(is_name(good), "{good}");
         }
@@ -155,14 +150,23 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_templates_own_names_is_left() {
+    fn every_template_is_filled_in_and_builds_by_its_script() {
         let hooks = [NewHook::Placement, NewHook::Rebalance, NewHook::Backups, NewHook::Failover];
-        for hook in hooks {
-            for (path, text) in files("tidy-up", hook, "path = \"/sdk\"") {
-                for left in ["my-policy", "my_policy", "MyPolicy", "path = \"..\""] {
-                    assert!(!text.contains(left), "{path}: {left}");
-                }
+        for (template, hook) in TEMPLATES.iter().flat_map(|t| hooks.map(|h| (t, h))) {
+            let files = template.files_of(hook);
+            for (path, text) in &files {
+                let text = filled(text, "tidy-up", "/sdk");
+                assert!(
+                    !text.contains("{{"),
+                    "{} {path}: a placeholder is left",
+                    template.language
+                );
+                assert!(!text.contains("my-policy"), "{} {path}: `my-policy`", template.language);
             }
+            let text_of = |wanted: &str| files.iter().find(|(path, _)| *path == wanted).unwrap().1;
+            assert!(text_of("build.sh").starts_with("#!/bin/sh\n"), "{}", template.language);
+            assert!(text_of("build.sh").contains("{{name}}.wasm"), "{}", template.language);
+            assert!(text_of("README.md").contains("./build.sh"), "{}", template.language);
         }
     }
 }

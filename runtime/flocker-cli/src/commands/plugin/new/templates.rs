@@ -1,0 +1,87 @@
+//! The templates, which stand beside the SDK that they are for. All languages begin with the same four policies, and
+//! share the scenarios that these are tested with.
+
+use std::{fs, path::Path};
+
+use crate::args::NewHook;
+
+macro_rules! sdk {
+    ($path:literal) => {
+        include_str!(concat!("../../../../../../sdk/", $path))
+    };
+}
+
+/// What a project in one language begins with.
+pub(super) struct Template {
+    pub(super) language: &'static str,
+    /// The SDK's folder in a checkout.
+    pub(super) sdk: &'static str,
+    /// A file that is there, and what it says.
+    mark: (&'static str, &'static str),
+    /// Files of every project.
+    files: &'static [(&'static str, &'static str)],
+    /// Where the policy's source goes.
+    source: &'static str,
+    /// The policies themselves, by hook.
+    sources: Hooks,
+}
+
+struct Hooks {
+    placement: &'static str,
+    rebalance: &'static str,
+    backups: &'static str,
+    failover: &'static str,
+}
+
+impl Hooks {
+    fn of(&self, hook: NewHook) -> &'static str {
+        match hook {
+            NewHook::Placement => self.placement,
+            NewHook::Rebalance => self.rebalance,
+            NewHook::Backups => self.backups,
+            NewHook::Failover => self.failover,
+        }
+    }
+}
+
+impl Template {
+    /// Path and text of every file; placeholders are not filled in yet.
+    pub(super) fn files_of(&self, hook: NewHook) -> Vec<(&'static str, &'static str)> {
+        let mut files = self.files.to_vec();
+        files.push((self.source, self.sources.of(hook)));
+        files.push(("scenarios/first.toml", SCENARIOS.of(hook)));
+        files
+    }
+
+    pub(super) fn is_sdk(&self, folder: &Path) -> bool {
+        let (file, says) = self.mark;
+        fs::read_to_string(folder.join(file)).is_ok_and(|text| text.contains(says))
+    }
+}
+
+const SCENARIOS: Hooks = Hooks {
+    placement: sdk!("scenarios/placement.toml"),
+    rebalance: sdk!("scenarios/rebalance.toml"),
+    backups: sdk!("scenarios/backups.toml"),
+    failover: sdk!("scenarios/failover.toml"),
+};
+
+pub(super) const TEMPLATES: &[Template] = &[Template {
+    language: "rust",
+    sdk: "sdk/rust",
+    mark: ("Cargo.toml", "name = \"flocker-sdk\""),
+    files: &[
+        ("Cargo.toml", sdk!("rust/template/manifest.toml")),
+        (".cargo/config.toml", sdk!("rust/template/config.toml")),
+        (".gitignore", sdk!("rust/template/gitignore")),
+        ("README.md", sdk!("rust/template/README.md")),
+        ("build.sh", sdk!("rust/template/build.sh")),
+    ],
+    source: "src/lib.rs",
+    sources: Hooks {
+        placement: sdk!("rust/template/placement.rs"),
+        rebalance: sdk!("rust/template/rebalance.rs"),
+        backups: sdk!("rust/template/backups.rs"),
+        failover: sdk!("rust/template/failover.rs"),
+    },
+}];
