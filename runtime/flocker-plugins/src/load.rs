@@ -50,7 +50,7 @@ pub enum Refusal {
     NotWasm,
     /// It is a core module.
     #[error(
-        "it is a core WebAssembly module, not a component\nhint: with Rust, set `linker = \"wasm-component-ld\"` in .cargo/config.toml as sdk/rust/README.md shows; in other languages, `wasm-tools component new`"
+        "it is a core WebAssembly module, not a component\nhint: with Rust, set `linker = \"wasm-component-ld\"` in .cargo/config.toml as sdk/rust/README.md shows; in other languages, `flocker plugin componentize`"
     )]
     CoreModule,
     /// It is precompiled code.

@@ -83,6 +83,26 @@ pub fn dependencies(manifest: &str) -> Vec<String> {
     names
 }
 
+/// What SDKs depend on in `wit/`: the interfaces of policies, and no comments.
+const POLICIES: [&str; 7] =
+    ["types", "host", "lifecycle", "placement", "rebalance", "backup-schedule", "failover"];
+
+/// A number that changes with the interfaces of policies. Bindings that are not made at build time carry it.
+#[must_use]
+pub fn contract_of_policies() -> String {
+    let text = POLICIES.map(|name| read(&root().join("wit").join(name).with_extension("wit")));
+    let code = text.iter().flat_map(|t| t.lines()).filter_map(|l| l.split("//").next());
+    let bytes = code.flat_map(str::bytes).filter(|byte| !byte.is_ascii_whitespace());
+    format!("{:016x}", checksum(bytes))
+}
+
+/// FNV-1a: against mistakes, not against malice; git is there for that.
+fn checksum(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// Folders that hold what was built, fetched, or recorded by other programs.
 fn is_foreign(folder: &Path) -> bool {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();

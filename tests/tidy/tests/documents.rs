@@ -1,6 +1,6 @@
 //! Rules for documents.
 
-use tidy::{files, read, root, shown};
+use tidy::{contract_of_policies, files, read, root, shown};
 
 #[test]
 fn relative_links_in_documents_lead_to_files() {
@@ -42,6 +42,18 @@ fn links(text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Bindings that stand in the repository, and what to do when the contract has changed.
+const BINDINGS: [(&str, &str); 1] = [("sdk/c/gen/wit.h", "`cargo xtask bindings` makes it anew")];
+
+#[test]
+fn bindings_of_the_sdks_are_those_of_the_contract() {
+    let now = format!("wit: {}", contract_of_policies());
+    for (path, otherwise) in BINDINGS {
+        let text = read(&root().join(path));
+        assert!(text.contains(&now), "`{path}` is not `{now}`: {otherwise}");
+    }
 }
 
 #[test]

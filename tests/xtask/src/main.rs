@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod bench;
+mod bindings;
 mod demo;
 mod interrupt;
 mod leftovers;
@@ -43,6 +44,8 @@ enum Chore {
     /// Freezes the contract with plugins.
     #[command(subcommand)]
     Wit(wit::Command),
+    /// Makes anew what the SDKs keep of the contract, after `wit/` was changed.
+    Bindings,
     /// Runs the main job end to end: three nodes, an app that moves between them, and a client that keeps writing.
     Demo(demo::Options),
 }
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Wit(command) => wit::run(&command),
+        Chore::Bindings => bindings::make(),
         Chore::Demo(options) => demo::run(&options),
     };
     match outcome {

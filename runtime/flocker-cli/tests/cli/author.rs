@@ -102,7 +102,7 @@ fn what_no_node_would_load_is_described_with_the_reason() {
           unknown   -
         exports     -
         fits here   no: it is a core WebAssembly module, not a component
-                    with Rust, set `linker = "wasm-component-ld"` in .cargo/config.toml as sdk/rust/README.md shows; in other languages, `wasm-tools component new`
+                    with Rust, set `linker = "wasm-component-ld"` in .cargo/config.toml as sdk/rust/README.md shows; in other languages, `flocker plugin componentize`
     "#]]);
     desk.check(
         &["inspect", "sockets.wasm"],
@@ -496,7 +496,7 @@ fn a_new_policy_is_written_once() {
         &["new", "cobol", "my-policy", "--sdk", sdk],
         &expect![[r#"
         stderr: error: there are no templates for `cobol`
-        stderr: hint: there are templates for: rust
+        stderr: hint: there are templates for: rust, c
         exit status: 1
     "#]],
     );

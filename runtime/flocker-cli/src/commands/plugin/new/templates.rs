@@ -66,7 +66,9 @@ const SCENARIOS: Hooks = Hooks {
     failover: sdk!("scenarios/failover.toml"),
 };
 
-pub(super) const TEMPLATES: &[Template] = &[Template {
+pub(super) const TEMPLATES: &[Template] = &[RUST, C];
+
+const RUST: Template = Template {
     language: "rust",
     sdk: "sdk/rust",
     mark: ("Cargo.toml", "name = \"flocker-sdk\""),
@@ -84,4 +86,22 @@ pub(super) const TEMPLATES: &[Template] = &[Template {
         backups: sdk!("rust/template/backups.rs"),
         failover: sdk!("rust/template/failover.rs"),
     },
-}];
+};
+
+const C: Template = Template {
+    language: "c",
+    sdk: "sdk/c",
+    mark: ("include/flocker.h", "#define FLOCKER_POLICY"),
+    files: &[
+        (".gitignore", sdk!("c/template/gitignore")),
+        ("README.md", sdk!("c/template/README.md")),
+        ("build.sh", sdk!("c/template/build.sh")),
+    ],
+    source: "policy.c",
+    sources: Hooks {
+        placement: sdk!("c/template/placement.c"),
+        rebalance: sdk!("c/template/rebalance.c"),
+        backups: sdk!("c/template/backups.c"),
+        failover: sdk!("c/template/failover.c"),
+    },
+};
