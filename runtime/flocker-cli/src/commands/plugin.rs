@@ -13,7 +13,10 @@ mod scenario;
 mod sign;
 mod test;
 
-use std::{fs, path::Path};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use flocker_api::{Code, Failure};
 use flocker_plugins::{Configured, HostConfig, Loaded, PluginHost};
@@ -56,9 +59,20 @@ fn wait<T>(talk: impl Future<Output = T>) -> T {
     tokio::runtime::Handle::current().block_on(talk)
 }
 
-/// A host as a node has it, except that it keeps nothing.
+/// A host as a node has it, except that it records nothing. What it compiles is kept, as a node keeps it: a policy in Go or
+/// Python takes seconds, and an author runs one tool after the other. A folder that cannot be used is done without.
 fn host() -> Result<PluginHost, Failure> {
-    PluginHost::new(HostConfig::default()).map_err(|e| Failure::from_error(Code::INTERNAL, &e))
+    let keeps = HostConfig { cache: cache(), ..HostConfig::default() };
+    PluginHost::new(keeps)
+        .or_else(|_| PluginHost::new(HostConfig::default()))
+        .map_err(|e| Failure::from_error(Code::INTERNAL, &e))
+}
+
+/// The user's own folder for what can be made again.
+fn cache() -> Option<PathBuf> {
+    let given = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = given.or_else(|| env::home_dir().map(|home| home.join(".cache")))?;
+    Some(caches.join("flocker/compiled-plugins"))
 }
 
 /// Loads a plugin as a node does.

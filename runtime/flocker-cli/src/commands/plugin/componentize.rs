@@ -33,10 +33,8 @@ const ADAPTERS_WORLD: &str = "
     package flocker:adapter;
     world stand-in {
         import flocker:plugin/log@0.1.0;
-        import wasi:clocks/monotonic-clock@0.2.0;
         import wasi:random/random@0.2.0;
     }
-    package wasi:clocks@0.2.0 { interface monotonic-clock { now: func() -> u64; } }
     package wasi:random@0.2.0 { interface random { get-random-u64: func() -> u64; } }";
 
 /// Writes the component of the module at `module` to `output`.

@@ -156,11 +156,12 @@ mod tests {
             let files = template.files_of(hook);
             for (path, text) in &files {
                 let text = filled(text, "tidy-up", "/sdk");
-                assert!(
-                    !text.contains("{{"),
-                    "{} {path}: a placeholder is left",
-                    template.language
-                );
+                // Braces of the language's own may stand together as well.
+                let word = |rest: &str| rest.split_once("}}").map(|(word, _)| word.to_owned());
+                let is_one =
+                    |w: &String| !w.is_empty() && w.chars().all(|c| c.is_ascii_lowercase());
+                let left = text.split("{{").skip(1).filter_map(word).find(is_one);
+                assert_eq!(left, None, "{} {path}: a placeholder is left", template.language);
                 assert!(!text.contains("my-policy"), "{} {path}: `my-policy`", template.language);
             }
             let text_of = |wanted: &str| files.iter().find(|(path, _)| *path == wanted).unwrap().1;

@@ -24,6 +24,8 @@ pub(super) struct Template {
     source: &'static str,
     /// The policies themselves, by hook.
     sources: Hooks,
+    /// Their tests, in languages that want them in a file of their own.
+    tests: Option<(&'static str, Hooks)>,
 }
 
 struct Hooks {
@@ -49,6 +51,7 @@ impl Template {
     pub(super) fn files_of(&self, hook: NewHook) -> Vec<(&'static str, &'static str)> {
         let mut files = self.files.to_vec();
         files.push((self.source, self.sources.of(hook)));
+        files.extend(self.tests.as_ref().map(|(path, tests)| (*path, tests.of(hook))));
         files.push(("scenarios/first.toml", SCENARIOS.of(hook)));
         files
     }
@@ -66,7 +69,7 @@ const SCENARIOS: Hooks = Hooks {
     failover: sdk!("scenarios/failover.toml"),
 };
 
-pub(super) const TEMPLATES: &[Template] = &[RUST, C];
+pub(super) const TEMPLATES: &[Template] = &[RUST, C, GO];
 
 const RUST: Template = Template {
     language: "rust",
@@ -86,6 +89,7 @@ const RUST: Template = Template {
         backups: sdk!("rust/template/backups.rs"),
         failover: sdk!("rust/template/failover.rs"),
     },
+    tests: None,
 };
 
 const C: Template = Template {
@@ -104,4 +108,33 @@ const C: Template = Template {
         backups: sdk!("c/template/backups.c"),
         failover: sdk!("c/template/failover.c"),
     },
+    tests: None,
+};
+
+const GO: Template = Template {
+    language: "go",
+    sdk: "sdk/go",
+    mark: ("go.mod", "module flocker"),
+    files: &[
+        (".gitignore", sdk!("go/template/gitignore")),
+        ("README.md", sdk!("go/template/README.md")),
+        ("build.sh", sdk!("go/template/build.sh")),
+        ("go.mod", sdk!("go/template/manifest.txt")),
+    ],
+    source: "policy.go",
+    sources: Hooks {
+        placement: sdk!("go/template/placement.txt"),
+        rebalance: sdk!("go/template/rebalance.txt"),
+        backups: sdk!("go/template/backups.txt"),
+        failover: sdk!("go/template/failover.txt"),
+    },
+    tests: Some((
+        "policy_test.go",
+        Hooks {
+            placement: sdk!("go/template/placement_test.txt"),
+            rebalance: sdk!("go/template/rebalance_test.txt"),
+            backups: sdk!("go/template/backups_test.txt"),
+            failover: sdk!("go/template/failover_test.txt"),
+        },
+    )),
 };

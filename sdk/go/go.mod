@@ -1,0 +1,3 @@
+module flocker
+
+go 1.24
