@@ -4,6 +4,7 @@ mod artifacts;
 mod bench;
 mod bindings;
 mod demo;
+mod go;
 mod interrupt;
 mod leftovers;
 mod machine;
@@ -44,6 +45,11 @@ enum Chore {
     /// Freezes the contract with plugins.
     #[command(subcommand)]
     Wit(wit::Command),
+    /// Makes, builds and asks policies in every language that has an SDK and whose tools are here. `test` does it too.
+    Sdks {
+        /// Only these languages.
+        languages: Vec<String>,
+    },
     /// Makes anew what the SDKs keep of the contract, after `wit/` was changed.
     Bindings,
     /// Runs the main job end to end: three nodes, an app that moves between them, and a client that keeps writing.
@@ -76,6 +82,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Wit(command) => wit::run(&command),
+        Chore::Sdks { languages } => test::sdks(&languages),
         Chore::Bindings => bindings::make(),
         Chore::Demo(options) => demo::run(&options),
     };

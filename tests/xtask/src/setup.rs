@@ -5,9 +5,9 @@ use std::{fs, path::Path};
 
 use anyhow::Result;
 
-use crate::{interrupt, machine, say, shell, wasm_target};
+use crate::{go, interrupt, machine, say, shell, wasm_target};
 
-/// A program that we need, and Debian's package that brings it.
+/// A program that we need (or a file, by its whole path), and Debian's package that brings it.
 struct Need {
     program: &'static str,
     package: &'static str,
@@ -31,19 +31,32 @@ const NEEDS: [Need; 5] = [
 ];
 
 /// What only tests need.
-const NEEDS_OF_TESTS: [Need; 2] = [
+const NEEDS_OF_TESTS: [Need; 6] = [
     Need {
         // As a service it would be open to the network.
         service: Some("docker-registry.service"),
         ..Need::new("docker-registry", "docker-registry", "plugins are pushed to it, by tests")
     },
     Need::new("openssl", "openssl", "makes a certificate for that registry"),
+    Need::new("clang", "clang", "compiles policies in C"),
+    Need::new("wasm-ld", "lld", "links policies in C"),
+    Need::new("/usr/lib/wasm32-wasi/libc.a", "wasi-libc", "the C library of policies in C"),
+    Need::new(
+        "/usr/lib/llvm-14/lib/clang/14.0.6/lib/wasi/libclang_rt.builtins-wasm32.a",
+        "libclang-rt-14-dev-wasm32",
+        "what clang 14 adds to policies in C",
+    ),
 ];
 
 /// Installs all that is missing; returns what still is.
 pub(crate) fn everything(yes: bool) -> Result<Vec<String>> {
     let mut missing = packages(NEEDS.iter().chain(&NEEDS_OF_TESTS).collect(), yes)?;
     missing.extend(tools(yes)?);
+    if let Err(error) = go::ensure(&mut |text| say::line(text)) {
+        interrupt::check()?;
+        say::line(&format!("there is no Go for the SDK: {error:#}"));
+        missing.push("go".to_owned());
+    }
     Ok(missing)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! One failing check does not hide the next: all run, the summary names those that failed.
 
+mod languages;
 mod nextest;
 
 use std::{
@@ -70,6 +71,12 @@ impl Summary {
         Ok(())
     }
 
+    fn say(&self) {
+        for line in &self.lines {
+            say::line(line);
+        }
+    }
+
     /// Notes something that could not run here.
     fn skip(&mut self, name: &str, why: &str) {
         self.totals.skipped += 1;
@@ -79,6 +86,15 @@ impl Summary {
 
 fn seconds(time: Duration) -> String {
     format!("{:.1}s", time.as_secs_f64())
+}
+
+/// Runs what is written in other languages alone; whether all of it passed.
+pub(crate) fn sdks(only: &[String]) -> Result<bool> {
+    let mut summary = Summary { totals: Totals::default(), lines: Vec::new() };
+    languages::run(&mut summary, only)?;
+    say::part("summary");
+    summary.say();
+    Ok(summary.totals.failed == 0)
 }
 
 /// Runs everything; whether all of it passed.
@@ -93,9 +109,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let skipped = checks(&mut summary, options, &before)?;
 
     say::part("summary");
-    for line in &summary.lines {
-        say::line(line);
-    }
+    summary.say();
     for (test, why) in &skipped {
         say::line(&format!("  skipped: {test} ({why})"));
     }
@@ -196,6 +210,7 @@ fn nextest_runs(summary: &mut Summary, options: &Options) -> Result<Vec<(String,
         for folder in artifacts::guest_folders() {
             summary.tests(&format!("tests of {}", shown(&folder)), || nextest::guests(&folder))?;
         }
+        languages::run(summary, &[])?;
     }
     Ok(skipped)
 }

@@ -140,7 +140,7 @@ fn from_source(toolchain: &Toolchain, say: &mut dyn FnMut(&str)) -> Result<()> {
     Ok(())
 }
 
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let base = base.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
     Ok(base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("flocker/wasm-std"))
@@ -235,7 +235,7 @@ fn download_from(
 }
 
 /// Options that make apt read one suite only, through a folder of its own; none for the system's sources.
-fn apt_options(cache: &Path, suite: Option<&str>) -> Result<Vec<String>> {
+pub(crate) fn apt_options(cache: &Path, suite: Option<&str>) -> Result<Vec<String>> {
     let mut options = vec!["-o".to_owned(), "APT::Sandbox::User=root".to_owned()];
     let Some(suite) = suite else { return Ok(options) };
     let folder = cache.join("apt").join(suite);
