@@ -58,6 +58,8 @@ impl Default for Limits {
 const MEMORY_BYTES_MAX: usize = 64 << 20;
 /// Core instances in one component.
 const INSTANCES_MAX: u32 = 64;
+/// Memories in one component. A JavaScript component has three, two of them empty: they belong to what stands in for WASI.
+const MEMORIES_MAX: u32 = 4;
 /// Components that may be instantiated at once: one per plugin and one that replaces it.
 const COMPONENTS_MAX: u32 = 32;
 /// What the compile cache may hold before it removes what was not used for longest.
@@ -131,10 +133,10 @@ fn engine_config(cache: Option<Cache>, pooled: bool) -> Config {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(COMPONENTS_MAX)
             .total_core_instances(COMPONENTS_MAX * INSTANCES_MAX)
-            .total_memories(COMPONENTS_MAX * 2)
+            .total_memories(COMPONENTS_MAX * MEMORIES_MAX)
             .total_tables(COMPONENTS_MAX * 8)
             .max_core_instances_per_component(INSTANCES_MAX)
-            .max_memories_per_component(2)
+            .max_memories_per_component(MEMORIES_MAX)
             .max_tables_per_component(8)
             .max_memory_size(MEMORY_BYTES_MAX)
             .table_elements(20_000)
