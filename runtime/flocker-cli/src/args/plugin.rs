@@ -206,7 +206,7 @@ Status 1: an answer is not what was expected, or there is none.";
 
 #[derive(Debug, Args)]
 pub(crate) struct New {
-    /// The language: rust, c, go
+    /// The language: rust, c, go, python, javascript, typescript
     pub(crate) language: String,
     /// The folder that is made, and the policy's name: lower-case letters, digits and hyphens
     pub(crate) name: String,

@@ -496,7 +496,7 @@ fn a_new_policy_is_written_once() {
         &["new", "cobol", "my-policy", "--sdk", sdk],
         &expect![[r#"
         stderr: error: there are no templates for `cobol`
-        stderr: hint: there are templates for: rust, c, go
+        stderr: hint: there are templates for: rust, c, go, python, javascript, typescript
         exit status: 1
     "#]],
     );

@@ -69,7 +69,7 @@ const SCENARIOS: Hooks = Hooks {
     failover: sdk!("scenarios/failover.toml"),
 };
 
-pub(super) const TEMPLATES: &[Template] = &[RUST, C, GO];
+pub(super) const TEMPLATES: &[Template] = &[RUST, C, GO, PYTHON, JAVASCRIPT, TYPESCRIPT];
 
 const RUST: Template = Template {
     language: "rust",
@@ -137,4 +137,76 @@ const GO: Template = Template {
             failover: sdk!("go/template/failover_test.txt"),
         },
     )),
+};
+
+const PYTHON: Template = Template {
+    language: "python",
+    sdk: "sdk/python",
+    mark: ("pyproject.toml", "name = \"flocker-sdk\""),
+    files: &[
+        (".gitignore", sdk!("python/template/gitignore")),
+        ("README.md", sdk!("python/template/README.md")),
+        ("build.sh", sdk!("python/template/build.sh")),
+        ("pyproject.toml", sdk!("python/template/pyproject.toml")),
+    ],
+    source: "policy.py",
+    sources: Hooks {
+        placement: sdk!("python/template/placement.py"),
+        rebalance: sdk!("python/template/rebalance.py"),
+        backups: sdk!("python/template/backups.py"),
+        failover: sdk!("python/template/failover.py"),
+    },
+    tests: Some((
+        "test_policy.py",
+        Hooks {
+            placement: sdk!("python/template/test_placement.py"),
+            rebalance: sdk!("python/template/test_rebalance.py"),
+            backups: sdk!("python/template/test_backups.py"),
+            failover: sdk!("python/template/test_failover.py"),
+        },
+    )),
+};
+
+const JAVASCRIPT: Template = Template {
+    language: "javascript",
+    sdk: "sdk/javascript",
+    mark: ("package.json", "\"name\": \"flocker-sdk\""),
+    files: &[
+        (".gitignore", sdk!("javascript/template/gitignore")),
+        ("README.md", sdk!("javascript/template/README.md")),
+        ("build.sh", sdk!("javascript/template/build.sh")),
+        ("package.json", sdk!("javascript/template/package.json")),
+    ],
+    source: "policy.js",
+    sources: JAVASCRIPT_SOURCES,
+    tests: Some(("policy.test.js", JAVASCRIPT_TESTS)),
+};
+
+/// The same policies: what `policy({ … })` takes gives its functions their types.
+const TYPESCRIPT: Template = Template {
+    language: "typescript",
+    files: &[
+        (".gitignore", sdk!("javascript/template/gitignore")),
+        ("README.md", sdk!("javascript/template/README.md")),
+        ("build.sh", sdk!("javascript/template/build.sh")),
+        ("package.json", sdk!("javascript/template/package.typescript.json")),
+        ("tsconfig.json", sdk!("javascript/template/tsconfig.json")),
+    ],
+    source: "policy.ts",
+    tests: Some(("policy.test.ts", JAVASCRIPT_TESTS)),
+    ..JAVASCRIPT
+};
+
+const JAVASCRIPT_SOURCES: Hooks = Hooks {
+    placement: sdk!("javascript/template/placement.js"),
+    rebalance: sdk!("javascript/template/rebalance.js"),
+    backups: sdk!("javascript/template/backups.js"),
+    failover: sdk!("javascript/template/failover.js"),
+};
+
+const JAVASCRIPT_TESTS: Hooks = Hooks {
+    placement: sdk!("javascript/template/placement.test.js"),
+    rebalance: sdk!("javascript/template/rebalance.test.js"),
+    backups: sdk!("javascript/template/backups.test.js"),
+    failover: sdk!("javascript/template/failover.test.js"),
 };
