@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -27,6 +28,8 @@ _WORLDS: dict[type[Policy], str] = {
 _PACKAGE = Path(__file__).resolve().parent
 #: The contract, of the checkout that this SDK is in.
 _WIT = _PACKAGE.parents[2] / "wit"
+#: The world that a component is built for.
+_WORLD = "built"
 #: The module that componentize-py starts from.
 _ENTRY = "flocker_component"
 
@@ -66,7 +69,8 @@ def build(folder: Path, output: Path | None = None) -> Path:
             "sandbox.seal()\n"
         )
         Path(scratch, f"{_ENTRY}.py").write_text(entry)
-        _componentize(worlds, [Path(scratch), folder, _PACKAGE.parent], output)
+        contract = _contract_for(worlds, Path(scratch, "wit"))
+        _componentize(contract, [Path(scratch), folder, _PACKAGE.parent], output)
     return output
 
 
@@ -117,10 +121,18 @@ def policy_in(module: str, folder: Path) -> type[Policy]:
     )
 
 
-def _componentize(worlds: list[str], paths: list[Path], output: Path) -> None:
+def _contract_for(worlds: list[str], folder: Path) -> Path:
+    """The contract with one more world, which has what these have. componentize-py cannot make one of several itself: they
+    share a resource."""
+    shutil.copytree(_WIT, folder, ignore=lambda _, names: [n for n in names if not n.endswith(".wit")])
+    includes = " ".join(f"include {world};" for world in worlds)
+    (folder / "built.wit").write_text(f"package flocker:plugin@0.1.0;\nworld {_WORLD} {{ {includes} }}\n")
+    return folder
+
+
+def _componentize(contract: Path, paths: list[Path], output: Path) -> None:
     program = Path(sysconfig.get_path("scripts"), "componentize-py")
-    command = [str(program), "--quiet", "--wit-path", str(_WIT)]
-    command += [word for world in worlds for word in ("--world", world)]
+    command = [str(program), "--quiet", "--wit-path", str(contract), "--world", _WORLD]
     command += ["componentize", _ENTRY, "--stub-wasi", "--output", str(output)]
     command += [word for path in paths for word in ("--python-path", str(path))]
     try:
