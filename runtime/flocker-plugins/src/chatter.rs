@@ -83,7 +83,8 @@ impl Chatter {
 }
 
 /// Text of a plugin's that is safe to show: nothing that [`acts`], and not too long.
-pub(crate) fn tame(text: &str, chars_max: usize) -> String {
+#[must_use]
+pub fn tame(text: &str, chars_max: usize) -> String {
     let mut tamed: String =
         text.chars().take(chars_max).map(|c| if acts(c) { ' ' } else { c }).collect();
     if text.chars().nth(chars_max).is_some() {

@@ -39,6 +39,7 @@ mod wasi;
 mod watchdog;
 
 pub use backend::{BackendConfig, BackendInfo, BackendLimits, OpenBackendError, PluginBackend};
+pub use chatter::tame;
 pub use contract::Hook;
 pub use engine::{EngineError, HostConfig, Limits};
 pub use grants::{Grant, GrantError, Grants};

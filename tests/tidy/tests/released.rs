@@ -1,5 +1,7 @@
 //! What was released of the contract never changes: its files, and the compiled plugins that must load for ever.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use sha2::{Digest, Sha256};

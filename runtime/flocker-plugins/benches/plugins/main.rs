@@ -59,7 +59,7 @@ fn policy() -> PathBuf {
 }
 
 fn host(limits: Limits, cache: Option<PathBuf>) -> PluginHost {
-    PluginHost::new(HostConfig { limits, cache, records: None }).unwrap()
+    PluginHost::new(HostConfig { limits, cache, ..HostConfig::default() }).unwrap()
 }
 
 /// One decision about a view that nobody has looked at yet: the leader makes a new one for each plan.

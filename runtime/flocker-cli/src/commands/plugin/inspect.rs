@@ -4,7 +4,7 @@ use std::path::Path;
 
 use flocker_api::{Code, Failure};
 use flocker_model::ByteSize;
-use flocker_plugins::{Import, Inspection, LoadError, Origin, Refusal, claimed_key_id};
+use flocker_plugins::{Import, Inspection, LoadError, Origin, Refusal, claimed_key_id, tame};
 use oci_client::RegistryOperation;
 use serde_json::json;
 
@@ -41,7 +41,7 @@ async fn announced(reference: &str, arguments: &RegistryArgs) -> Result<Answer, 
     let signed = keys.into_iter().map(|key| format!("with key {key}, not verified"));
     let more = facts(&[
         ("pinned", found.pinned.whole()),
-        ("created", found.description.created.chars().filter(|c| !c.is_control()).collect()),
+        ("created", tame(&found.description.created, 40)),
         ("signed", lines(signed)),
     ]);
     Ok(Answer::new(json, text + &more))

@@ -11,7 +11,7 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use flocker_api::{Code, Failure};
-use flocker_plugins::Inspection;
+use flocker_plugins::{Inspection, tame};
 use oci_client::{
     Reference,
     manifest::{
@@ -196,6 +196,9 @@ pub(super) fn only_layer<'a>(
 ) -> Result<&'a OciDescriptor, Failure> {
     config(reference, manifest)?;
     match image(reference, manifest)?.layers.as_slice() {
+        [layer] if layer.media_type == LAYER && !is_sha256(&layer.digest) => {
+            Err(foreign(reference, &format!("`{}` is no digest of sha256", layer.digest)))
+        }
         [layer] if layer.media_type == LAYER => Ok(layer),
         [layer] => Err(foreign(reference, &format!("its layer is `{}`", layer.media_type))),
         layers => Err(foreign(reference, &format!("it has {} layers, not one", layers.len()))),
@@ -214,7 +217,15 @@ pub(super) fn config<'a>(
     }
 }
 
+/// The only digest that is shown and compared as a plugin's.
+fn is_sha256(digest: &str) -> bool {
+    digest.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}
+
 fn foreign(reference: &Reference, what: &str) -> Failure {
+    let what = tame(what, 400);
     let message = format!("`{}` is no WebAssembly plugin: {what}", reference.whole());
     Failure::new(Code::INVALID_ARGUMENT, message)
         .hint("`flocker plugin push` makes artifacts that can be pulled")

@@ -3,10 +3,14 @@
 use std::error::Error;
 
 use flocker_api::{Code, Failure};
+use flocker_plugins::tame;
 use oci_client::{
     Reference,
     errors::{OciDistributionError as Trouble, OciErrorCode},
 };
+
+/// Characters of a registry's own words that are shown.
+const WORDS_MAX: usize = 400;
 
 /// What a reader of the error can do something about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub(super) fn is_missing(error: &Trouble) -> bool {
 pub(super) fn words(reference: &Reference, error: Trouble) -> Failure {
     let (name, registry) = (reference.whole(), reference.registry());
     let invalid = |message: String| Failure::new(Code::INVALID_ARGUMENT, message);
+    // Their words go to a terminal, which obeys control characters.
+    let tame = |why: &str| tame(why.trim(), WORDS_MAX);
     match kind(&error) {
         Kind::Missing => invalid(format!("there is no `{name}`"))
             .hint("check its name and tag; some registries also say so when they ask for a login"),
@@ -44,20 +50,21 @@ pub(super) fn words(reference: &Reference, error: Trouble) -> Failure {
                 "`docker login {registry}`, or `--username NAME --password-stdin`; the account must have the right"
             )),
         Kind::Unreachable(why) => {
-            Failure::new(Code::UNREACHABLE, format!("`{registry}` cannot be reached: {why}"))
+            Failure::new(Code::UNREACHABLE, format!("`{registry}` cannot be reached: {}", tame(&why)))
                 .hint("check its name and port; a registry without TLS needs `--plain-http`")
         }
         Kind::TooLarge(why) => {
-            Failure::new(Code::TOO_LARGE, format!("`{name}` is too large: {why}"))
+            Failure::new(Code::TOO_LARGE, format!("`{name}` is too large: {}", tame(&why)))
                 .hint("leave out what it does not need, debug information first")
         }
         Kind::Forged(why) => {
+            let why = tame(&why);
             invalid(format!("what `{registry}` sent for `{name}` is not what was asked for: {why}"))
                 .hint("do not load it; try again, and tell those who run the registry")
         }
-        Kind::Foreign(what) => invalid(format!("`{name}` is no plugin: {what}"))
+        Kind::Foreign(what) => invalid(format!("`{name}` is no plugin: {}", tame(&what)))
             .hint("`flocker plugin push` makes artifacts that can be pulled"),
-        Kind::Other(why) => invalid(format!("`{registry}` and `{name}`: {why}"))
+        Kind::Other(why) => invalid(format!("`{registry}` and `{name}`: {}", tame(&why)))
             .hint("the registry may not know all of the OCI distribution specification"),
     }
 }
@@ -125,12 +132,10 @@ fn answered(code: &OciErrorCode, message: &str) -> Kind {
 }
 
 fn status(code: u16, message: &str) -> Kind {
-    let message = message.trim();
-    let message: String = message.chars().filter(|c| !c.is_control()).take(400).collect();
     match code {
         401 | 403 => Kind::Forbidden,
         404 => Kind::Missing,
-        413 => Kind::TooLarge(message),
+        413 => Kind::TooLarge(message.to_owned()),
         _ => Kind::Other(format!("status {code}: {message}")),
     }
 }
