@@ -11,8 +11,12 @@
 
 mod answers;
 mod call;
+mod commands;
 mod copies;
+mod devices;
 mod folders;
+mod given;
+mod http;
 mod kv;
 mod limits;
 mod mounts;
@@ -21,6 +25,7 @@ mod open;
 mod questions;
 mod receive;
 mod rules;
+mod secrets;
 mod send;
 mod state;
 mod stream;
@@ -30,6 +35,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -39,12 +45,15 @@ use flocker_model::{
 use flocker_ports::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
 };
+use tokio::time::timeout;
 
 pub use limits::BackendLimits;
 pub use open::{BackendConfig, OpenBackendError};
 
 use crate::{bindings::backend as bindings, plugin::Loaded};
+use answers::Way;
 use bindings::exports::flocker::plugin::storage_backend as wit;
+use devices::Paused;
 use mounts::{Frozen, Mounts};
 use node::Node;
 use questions::{
@@ -103,6 +112,9 @@ impl PluginBackend {
     }
 }
 
+/// The longest that writers wait for a snapshot of their device. It is taken in one go, or it is none of a moment.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
 impl Node {
     /// Whether a change that the plugin answered is what it says later: an answer must be durable and true.
     pub(crate) async fn must_be(
@@ -136,23 +148,107 @@ impl Node {
             rules::snapshot(op, &found, exists)?;
         }
         let names: Vec<String> = group.iter().map(ToString::to_string).collect();
-        let answer = self
-            .change(op, first, questions::Snapshot { op: self.op(op), names, tag: tag.to_string() })
-            .await?;
+        let question = questions::Snapshot { op: self.op(op), names, tag: tag.to_string() };
+        let paused = self.pause(&group).await?;
+        let asked = self.change(op, first, question);
+        let answer = if paused.is_empty() {
+            asked.await?
+        } else {
+            let late = |_| {
+                self.wrong("snapshot", Some(first), format!("writers waited for {PAUSE_MAX:?}"))
+            };
+            timeout(PAUSE_MAX, asked).await.map_err(late)??
+        };
+        drop(paused);
         let taken = answers::taken(group.len(), tag, answer);
         let taken = self.checked("snapshot", Some(first), taken)?;
         let taken: BTreeMap<&VolumeId, Snapshot> = group.into_iter().zip(taken).collect();
         Ok(volumes.iter().filter_map(|volume| taken.get(volume).cloned()).collect())
     }
 
+    /// Holds up the writers of those volumes that are on devices.
+    async fn pause(&self, group: &BTreeSet<&VolumeId>) -> Result<Vec<Paused>, BackendError> {
+        let mut paused = Vec::new();
+        if self.mounts.devices.are_granted() {
+            for volume in group {
+                let pause = |mounts: &Mounts, volume: &VolumeId| mounts.devices.pause(volume);
+                paused.extend(self.mounted("snapshot", volume, pause).await?);
+            }
+        }
+        Ok(paused)
+    }
+
     async fn attach(&self, op: &Op, volume: &VolumeId) -> Result<Attachment, BackendError> {
         rules::attach(op, &self.need(volume).await?)?;
         let answer =
             self.change(op, volume, Attach { op: self.op(op), name: volume.to_string() }).await?;
-        let path = self.checked("attach", Some(volume), answers::directory(answer))?;
-        let folder = self.plugin.shared.folders.folder(&path);
-        let folder = folder.map_err(|e| self.wrong("attach", Some(volume), e.to_string()))?;
-        self.mounted("attach", volume, move |mounts, volume| mounts.show(volume, &folder)).await
+        match self.checked("attach", Some(volume), answers::way(answer))? {
+            Way::Folder(path) => {
+                let folder = self.plugin.shared.folders.folder(&path);
+                let folder =
+                    folder.map_err(|e| self.wrong("attach", Some(volume), e.to_string()))?;
+                self.mounted("attach", volume, move |mounts, volume| mounts.show(volume, &folder))
+                    .await
+            }
+            Way::Device(path) => {
+                self.may_use("attach", volume, &path)?;
+                let show = move |mounts: &Mounts, volume: &VolumeId| {
+                    let folder = mounts.devices.live(volume, &path, None)?;
+                    mounts.show(volume, &folder)
+                };
+                self.mounted("attach", volume, show).await
+            }
+        }
+    }
+
+    fn may_use(
+        &self,
+        function: &'static str,
+        volume: &VolumeId,
+        device: &str,
+    ) -> Result<(), BackendError> {
+        let checked = self.mounts.devices.check(device);
+        checked.map_err(|e| self.wrong(function, Some(volume), e.to_string()))
+    }
+
+    /// Where a volume's bytes are, if that is a device.
+    async fn device(&self, op: &Op, volume: &VolumeId) -> Result<Option<String>, BackendError> {
+        if !self.mounts.devices.are_granted() {
+            return Ok(None);
+        }
+        let question = Attach { op: self.op(op), name: volume.to_string() };
+        let answer = self.change(op, volume, question).await?;
+        match self.checked("attach", Some(volume), answers::way(answer))? {
+            Way::Folder(_) => Ok(None),
+            Way::Device(path) => {
+                self.may_use("attach", volume, &path)?;
+                Ok(Some(path))
+            }
+        }
+    }
+
+    /// A plugin cannot make a filesystem: a new volume on a device gets one, whose files belong to `owner`.
+    async fn prepare(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        owner: Option<(u32, u32)>,
+    ) -> Result<(), BackendError> {
+        let Some(device) = self.device(op, volume).await? else { return Ok(()) };
+        let live = move |mounts: &Mounts, volume: &VolumeId| {
+            mounts.devices.live(volume, &device, owner).map(drop)
+        };
+        self.mounted("create", volume, live).await
+    }
+
+    /// Lets the files of a live volume have the room that its device has got.
+    async fn grow(&self, op: &Op, found: &VolumeState) -> Result<(), BackendError> {
+        if found.role != Role::Live {
+            return Ok(());
+        }
+        let Some(device) = self.device(op, &found.id).await? else { return Ok(()) };
+        let grow = move |mounts: &Mounts, volume: &VolumeId| mounts.devices.grow(volume, &device);
+        self.mounted("resize", &found.id, grow).await
     }
 
     async fn seal(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {
@@ -296,8 +392,12 @@ impl Backend for PluginBackend {
     ) -> Result<Change, BackendError> {
         let _turn = self.node.turn(volume).await;
         if let Some(found) = self.node.stat(volume).await? {
-            return rules::create(op, &found);
+            let change = rules::create(op, &found)?;
+            // A crash may have come before it had its filesystem.
+            self.node.prepare(op, volume, owner).await?;
+            return Ok(change);
         }
+        let files_of = owner;
         let owner = owner.map(|(user, group)| wit::Owner { user, group });
         self.node
             .change(
@@ -307,6 +407,7 @@ impl Backend for PluginBackend {
             )
             .await?;
         self.node.must_be("create", volume, Role::Live, op.epoch).await?;
+        self.node.prepare(op, volume, files_of).await?;
         Ok(Change::Made)
     }
 
@@ -329,6 +430,7 @@ impl Backend for PluginBackend {
                 Resize { op: self.node.op(op), name: volume.to_string(), size: size.0 },
             )
             .await?;
+        self.node.grow(op, &found).await?;
         Ok(Change::Made)
     }
 

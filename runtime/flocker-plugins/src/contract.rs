@@ -13,8 +13,9 @@ const GRANTED: [&str; 4] = ["types", "cluster", "log", "metrics"];
 const WASI_GRANTED: [&str; 5] =
     ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random"];
 
-/// What backends may import of it. They are not asked about the cluster, and have a store and trees of files instead.
-const GRANTED_TO_BACKENDS: [&str; 5] = ["types", "log", "metrics", "kv", "trees"];
+/// What backends may import of it. They are not asked about the cluster, and have what storage is reached by instead.
+const GRANTED_TO_BACKENDS: [&str; 7] =
+    ["types", "log", "metrics", "kv", "trees", "http", "commands"];
 
 /// A kind of question that a plugin answers: an interface that it exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,12 +188,12 @@ pub(crate) fn check_backend_imports<'a>(
             needs_kv |= name.interface == "kv";
             if !GRANTED_TO_BACKENDS.contains(&name.interface) {
                 let what = format!("{PACKAGE}/{}", crate::chatter::tame(name.interface, 80));
-                let hint = "a backend may import log, metrics, kv and trees";
+                let hint = "a backend may import log, metrics, kv, trees, http and commands";
                 return Err(Misfit::NotGranted { what, hint });
             }
         } else if !WASI_GRANTED.contains(&name.package) {
             let what = crate::chatter::tame(name.package, 80);
-            let hint = "backends get no network and no devices from this host yet";
+            let hint = "a backend reaches the network through flocker:plugin/http only";
             return Err(Misfit::NotGranted { what, hint });
         }
     }
@@ -305,10 +306,15 @@ mod tests {
     }
 
     #[test]
-    fn backends_get_a_store_and_trees_but_no_cluster_and_no_network() {
+    fn backends_get_what_storage_needs_but_no_cluster_and_no_sockets() {
         let asked = |imports: &[&'static str]| check_backend_imports(imports.iter().copied());
         assert_eq!(
-            asked(&["flocker:plugin/trees@0.1.0", "wasi:filesystem/types@0.2.12"]),
+            asked(&[
+                "flocker:plugin/trees@0.1.0",
+                "flocker:plugin/http@0.1.0",
+                "flocker:plugin/commands@0.1.0",
+                "wasi:filesystem/types@0.2.12"
+            ]),
             Ok(false)
         );
         assert_eq!(asked(&["flocker:plugin/kv@0.1.0"]), Ok(true));

@@ -1,10 +1,20 @@
 //! What an operator lets a storage backend have. A backend gets what it asks for *and* was granted, nothing else.
 
-use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
+pub(crate) mod device;
+pub(crate) mod url;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use flocker_model::ByteSize;
 
-/// One thing that an operator grants: `directory=NAME:PATH` or `kv=SIZE`.
+pub use device::DeviceGrant;
+pub use url::UrlGrant;
+
+/// One thing that an operator grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grant {
     /// A directory of this machine, which the plugin sees as `/NAME`.
@@ -16,26 +26,36 @@ pub enum Grant {
     },
     /// A durable store of its own for keys and values of at most so many bytes together.
     Kv(ByteSize),
+    /// URLs that it may send requests to.
+    Http(UrlGrant),
+    /// A program of this machine that it may run.
+    Command(PathBuf),
+    /// Block devices that this host may mount for it.
+    Device(DeviceGrant),
+    /// A file whose content this host puts into headers of its requests.
+    Secret {
+        /// What the plugin knows it by.
+        name: String,
+        /// Where it is.
+        path: PathBuf,
+    },
 }
+
+/// The forms of a grant, for hints.
+const FORMS: &str = "`directory=NAME:/PATH`, `kv=SIZE`, `http=URL`, `command=/PATH`, `device=/dev/NAME*` or `secret=NAME:/PATH`";
 
 /// A grant that was not understood, or cannot be given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
     /// It has another form.
-    #[error("`{text}` is no grant: {reason}\nhint: a grant is `directory=NAME:/PATH` or `kv=SIZE`")]
+    #[error("`{text}` is no grant: {reason}\nhint: a grant is {FORMS}")]
     Form { text: String, reason: String },
-    /// It is a kind of grant that this host does not give yet.
-    #[error(
-        "this host cannot grant `{0}` yet\nhint: it grants `directory=NAME:/PATH` and `kv=SIZE`; a backend that needs more has to be native"
-    )]
-    NotYet(String),
     /// Two grants by one name.
-    #[error("`{0}` is granted twice\nhint: give each directory a name of its own, and `kv` once")]
+    #[error(
+        "`{0}` is granted twice\nhint: give each directory and each secret a name of its own, and `kv` once"
+    )]
     Twice(String),
 }
-
-/// Kinds that the contract has and this host does not give: each needs a guard of its own.
-const NOT_YET: [&str; 4] = ["http", "command", "device", "secret"];
 
 impl FromStr for Grant {
     type Err = GrantError;
@@ -46,25 +66,37 @@ impl FromStr for Grant {
         let (kind, what) = text.split_once('=').unwrap_or((text, ""));
         match kind {
             "directory" => {
-                let (name, path) =
-                    what.split_once(':').ok_or_else(|| refuse("it has no name and path"))?;
-                let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-                if name.is_empty() || !name.chars().all(fine) {
-                    return Err(refuse("a name has lower-case letters, digits and `-`"));
-                }
-                let path = PathBuf::from(path);
-                if !path.is_absolute() {
-                    return Err(refuse("the path must be absolute"));
-                }
-                Ok(Self::Directory { name: name.to_owned(), path })
+                let (name, path) = named(what).map_err(refuse)?;
+                Ok(Self::Directory { name, path })
+            }
+            "secret" => {
+                let (name, path) = named(what).map_err(refuse)?;
+                Ok(Self::Secret { name, path })
             }
             "kv" => Ok(Self::Kv(
                 what.parse().map_err(|e: flocker_model::InvalidQuantity| refuse(&e.to_string()))?,
             )),
-            other if NOT_YET.contains(&other) => Err(GrantError::NotYet(other.to_owned())),
+            "http" => UrlGrant::parse(what).map(Self::Http).map_err(refuse),
+            "command" => absolute(what).map(Self::Command).map_err(refuse),
+            "device" => DeviceGrant::parse(what).map(Self::Device).map_err(refuse),
             _ => Err(refuse("this kind is not known")),
         }
     }
+}
+
+/// `NAME:/PATH`.
+fn named(text: &str) -> Result<(String, PathBuf), &'static str> {
+    let (name, path) = text.split_once(':').ok_or("it has no name and path")?;
+    let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || !name.chars().all(fine) {
+        return Err("a name has lower-case letters, digits and `-`");
+    }
+    Ok((name.to_owned(), absolute(path)?))
+}
+
+fn absolute(path: &str) -> Result<PathBuf, &'static str> {
+    let path = PathBuf::from(path);
+    if path.is_absolute() { Ok(path) } else { Err("the path must be absolute") }
 }
 
 /// All grants of one plugin.
@@ -73,6 +105,11 @@ pub struct Grants {
     /// By the name that the plugin knows them by.
     pub(crate) directories: BTreeMap<String, PathBuf>,
     pub(crate) kv: Option<ByteSize>,
+    pub(crate) http: Vec<UrlGrant>,
+    pub(crate) commands: BTreeSet<PathBuf>,
+    pub(crate) devices: Vec<DeviceGrant>,
+    /// By the name that the plugin knows them by.
+    pub(crate) secrets: BTreeMap<String, PathBuf>,
 }
 
 impl Grants {
@@ -94,6 +131,15 @@ impl Grants {
                         return Err(GrantError::Twice("kv".to_owned()));
                     }
                 }
+                Grant::Secret { name, path } => {
+                    if all.secrets.insert(name.clone(), path).is_some() {
+                        return Err(GrantError::Twice(format!("secret={name}")));
+                    }
+                }
+                Grant::Http(url) => all.http.push(url),
+                Grant::Device(device) => all.devices.push(device),
+                // One that is named twice is the same one.
+                Grant::Command(path) => drop(all.commands.insert(path)),
             }
         }
         Ok(all)
@@ -108,6 +154,11 @@ mod tests {
     fn grants_are_read_as_operators_write_them() {
         let directory = Grant::Directory { name: "pool".into(), path: "/srv/a:b".into() };
         assert_eq!("directory=pool:/srv/a:b".parse(), Ok(directory));
+        let secret = Grant::Secret { name: "token".into(), path: "/etc/array/token".into() };
+        assert_eq!("secret=token:/etc/array/token".parse(), Ok(secret));
+        assert_eq!("command=/usr/sbin/lvs".parse(), Ok(Grant::Command("/usr/sbin/lvs".into())));
+        assert!(matches!("device=/dev/loop*".parse(), Ok(Grant::Device(_))));
+        assert!(matches!("http=http://array.example/api".parse(), Ok(Grant::Http(_))));
         assert_eq!("kv=1MiB".parse(), Ok(Grant::Kv(ByteSize::mib(1))));
         for (text, word) in [
             ("directory=pool", "no name and path"),
@@ -116,8 +167,12 @@ mod tests {
             ("directory=pool:srv", "absolute"),
             ("kv=much", "size"),
             ("root", "not known"),
-            ("http=https://array.example", "cannot grant `http` yet"),
-            ("device=/dev/sda", "cannot grant `device` yet"),
+            ("http=array.example", "no URL"),
+            ("http=ftp://array.example", "does not begin"),
+            ("http=http://root@array.example", "user"),
+            ("command=lvs", "absolute"),
+            ("device=/etc/passwd", "below `/dev`"),
+            ("secret=/etc/token", "no name and path"),
         ] {
             let said = text.parse::<Grant>().unwrap_err().to_string();
             assert!(said.contains(word) && said.contains("hint:"), "{text}: {said}");

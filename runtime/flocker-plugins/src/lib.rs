@@ -42,7 +42,7 @@ pub use backend::{BackendConfig, BackendInfo, BackendLimits, OpenBackendError, P
 pub use chatter::tame;
 pub use contract::Hook;
 pub use engine::{EngineError, HostConfig, Limits};
-pub use grants::{Grant, GrantError, Grants};
+pub use grants::{DeviceGrant, Grant, GrantError, Grants, UrlGrant};
 pub use host::{Configured, PluginHost, Reloaded};
 pub use inspect::{Import, Inspection, Kind, Origin};
 pub use load::{LoadError, Misfit, Refusal, digest, read_component};

@@ -135,18 +135,35 @@ pub(crate) fn received(to: &Point, answer: SnapshotInfo) -> Result<Snapshot, Wro
     Ok(received)
 }
 
-/// The path of bytes that are in a granted directory.
-pub(crate) fn directory(access: Access) -> Result<String, Wrong> {
+/// Where the host finds bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// In a granted directory.
+    Folder(String),
+    /// In the filesystem on a granted device.
+    Device(String),
+}
+
+impl Way {
+    pub(crate) fn path(&self) -> &str {
+        match self {
+            Self::Folder(path) | Self::Device(path) => path,
+        }
+    }
+}
+
+/// The ways that this host goes.
+pub(crate) fn way(access: Access) -> Result<Way, Wrong> {
     let what = match access {
-        Access::Directory(path) => return Ok(path),
-        Access::BlockDevice(_) => "a block device",
+        Access::Directory(path) => return Ok(Way::Folder(path)),
+        Access::BlockDevice(path) => return Ok(Way::Device(path)),
         Access::Process(_) => "a command",
         Access::Http(_) => "HTTP",
         Access::ThroughPlugin(_) => "the plugin itself",
         Access::Other(_) => "something that has no name here",
     };
     Err(format!(
-        "it wants its bytes moved through {what}; this host moves them in directories only"
+        "it wants its bytes moved through {what}; this host moves them in directories and on block devices only"
     ))
 }
 

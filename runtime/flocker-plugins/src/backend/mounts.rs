@@ -16,7 +16,7 @@ use rustix::{
     mount::{self, MountFlags, UnmountFlags},
 };
 
-use super::tree::handle;
+use super::{devices::Devices, tree::handle};
 
 /// Mounts that may lie on top of each other at one place: a program that was killed leaves one.
 const STACKED_MAX: usize = 8;
@@ -25,6 +25,8 @@ const STACKED_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Mounts {
     folder: PathBuf,
+    /// What lies below the mounts of volumes on block devices.
+    pub(crate) devices: Devices,
 }
 
 /// What became of a volume that was to be made read-only.
@@ -37,9 +39,9 @@ pub(crate) enum Frozen {
 }
 
 impl Mounts {
-    pub(crate) fn new(folder: PathBuf) -> io::Result<Self> {
+    pub(crate) fn new(folder: PathBuf, devices: Devices) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o711).create(&folder)?;
-        Ok(Self { folder })
+        Ok(Self { folder, devices })
     }
 
     fn at(&self, volume: &VolumeId) -> PathBuf {
@@ -76,18 +78,20 @@ impl Mounts {
     /// processes were ended before, as a seal comes after the stop.
     pub(crate) fn freeze(&self, volume: &VolumeId) -> io::Result<Frozen> {
         let path = self.at(volume);
-        if !is_mounted(&path)? {
-            return Ok(Frozen::Done);
+        if is_mounted(&path)? {
+            match mount::mount_remount(&path, MountFlags::BIND | MountFlags::RDONLY, c"") {
+                Ok(()) => {}
+                Err(rustix::io::Errno::BUSY) => return Ok(Frozen::Held),
+                Err(error) => return Err(error.into()),
+            }
         }
-        match mount::mount_remount(&path, MountFlags::BIND | MountFlags::RDONLY, c"") {
-            Ok(()) => Ok(Frozen::Done),
-            Err(rustix::io::Errno::BUSY) => Ok(Frozen::Held),
-            Err(error) => Err(error.into()),
-        }
+        self.devices.seal(volume)?;
+        Ok(Frozen::Done)
     }
 
     /// Gives the right to write back, where the volume is mounted at all.
     pub(crate) fn thaw(&self, volume: &VolumeId) -> io::Result<()> {
+        self.devices.unseal(volume)?;
         let path = self.at(volume);
         if is_mounted(&path)? {
             mount::mount_remount(&path, MountFlags::BIND, c"")?;
@@ -100,9 +104,10 @@ impl Mounts {
         let path = self.at(volume);
         self.unmount(&path)?;
         match std::fs::remove_dir(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
         }
+        self.devices.release(volume)
     }
 
     /// Takes all mounts away.
@@ -112,7 +117,7 @@ impl Mounts {
             self.unmount(&path)?;
             std::fs::remove_dir(&path)?;
         }
-        Ok(())
+        self.devices.release_all()
     }
 
     fn unmount(&self, path: &Path) -> io::Result<()> {
@@ -127,7 +132,7 @@ impl Mounts {
     }
 }
 
-fn is_mounted(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_mounted(path: &Path) -> io::Result<bool> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     match fs::statx(CWD, path, flags, StatxFlags::BASIC_STATS) {
         Ok(found) => Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),

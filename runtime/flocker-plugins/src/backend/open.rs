@@ -1,10 +1,7 @@
 //! From a file and grants to a backend that can be used.
 
 use std::{
-    collections::BTreeMap,
-    fs::DirBuilder,
     io,
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -15,11 +12,11 @@ use wasmtime::component::Component;
 
 use super::{
     PluginBackend, answers,
-    bindings::exports::flocker::plugin::lifecycle::Info,
     call::Plugin,
     copies::Copies,
-    folders::Folders,
-    kv::{Kv, QUOTA_MAX},
+    devices::Devices,
+    given::{Given, own_folder},
+    kv::QUOTA_MAX,
     limits::{self, BackendLimits},
     mounts::Mounts,
     node::Node,
@@ -75,13 +72,13 @@ pub enum OpenBackendError {
         "`{path}` cannot be used: {error}\nhint: it must be a directory that exists and that this user can open"
     )]
     Folder { path: PathBuf, error: io::Error },
+    /// A granted secret cannot be used.
+    #[error("the secret in `{path}` cannot be used: {error}")]
+    Secret { path: PathBuf, error: io::Error },
     /// The plugin did not say what it is.
     #[error(transparent)]
     Plugin(BackendError),
 }
-
-/// `info.attrs` by this key name a directory that a backend needs.
-const NEEDS_DIRECTORY: &str = "directory";
 
 impl PluginBackend {
     /// Loads, checks, starts and configures a backend. It gets what it needs of what was granted.
@@ -101,7 +98,7 @@ impl PluginBackend {
         let types = |e: wasmtime::Error| refuse(Refusal::Types(tame(&format!("{e:#}"), 400)));
 
         // Asked who it is before it is given anything.
-        let nothing = shared(&stem, &config.limits, Folders::none(), None);
+        let nothing = shared(&stem, &config.limits, Given::nothing());
         let stranger = Plugin::new(&checked.component, Arc::clone(&watchdog), settings, nothing)
             .map_err(types)?;
         let info = stranger.ask_unconfigured(config.limits.wall_look, &Describe).await.map_err(
@@ -116,13 +113,14 @@ impl PluginBackend {
         let name = tame(info.name.trim(), 64);
         let name = if name.is_empty() { stem } else { name };
 
-        let folders = granted_folders(&name, &info, &config.grants)?;
+        let given = Given::of(&name, &info, checked.needs_kv, &config)?;
         // Before the folders that nobody else may enter: containers' mounts start in this one.
         let shown = config.state_dir.join("volumes");
-        let mounts = Mounts::new(shown.clone())
+        let devices = config.state_dir.join("devices");
+        let mounts = Devices::new(given.devices.clone(), devices)
+            .and_then(|devices| Mounts::new(shown.clone(), devices))
             .map_err(|error| OpenBackendError::Folder { path: shown, error })?;
-        let kv = granted_kv(&name, checked.needs_kv, &config)?;
-        let shared = shared(&name, &config.limits, folders, kv);
+        let shared = shared(&name, &config.limits, given);
         let plugin = Plugin::new(&checked.component, watchdog, settings, shared).map_err(types)?;
         let node = node(plugin, mounts, &config.state_dir).await?;
         let loaded = Loaded {
@@ -159,60 +157,17 @@ fn check(engine: &wasmtime::Engine, path: &Path, bytes_max: u64) -> Result<Check
     Ok(Checked { component, digest: load::digest(&bytes), needs_kv })
 }
 
-fn shared(name: &str, limits: &BackendLimits, folders: Folders, kv: Option<Kv>) -> Shared {
+fn shared(name: &str, limits: &BackendLimits, given: Given) -> Shared {
     Shared {
         name: name.to_owned(),
         limits: limits.clone(),
-        folders: Arc::new(folders),
-        kv,
+        folders: Arc::new(given.folders),
+        kv: given.kv,
+        http: given.http,
+        commands: given.commands,
         copies: Copies::default(),
         metrics: Mutex::default(),
     }
-}
-
-/// The directories that it needs and that were granted.
-fn granted_folders(name: &str, info: &Info, grants: &Grants) -> Result<Folders, OpenBackendError> {
-    let mut given = BTreeMap::new();
-    for attr in info.attrs.iter().filter(|attr| attr.key == NEEDS_DIRECTORY) {
-        let wanted = tame(&attr.value, 64);
-        let path =
-            grants.directories.get(&attr.value).ok_or_else(|| OpenBackendError::NotGranted {
-                plugin: name.to_owned(),
-                what: format!("a directory called `{wanted}`"),
-                hint: format!("--grant directory={wanted}:/PATH"),
-            })?;
-        given.insert(attr.value.clone(), path.clone());
-    }
-    for unused in grants.directories.keys().filter(|granted| !given.contains_key(*granted)) {
-        tracing::warn!(plugin = name, directory = %unused, "a granted directory is not needed and not given");
-    }
-    Folders::open(&given).map_err(|(path, error)| OpenBackendError::Folder { path, error })
-}
-
-fn granted_kv(
-    name: &str,
-    needed: bool,
-    config: &BackendConfig,
-) -> Result<Option<Kv>, OpenBackendError> {
-    if !needed {
-        return Ok(None);
-    }
-    let quota = config.grants.kv.ok_or_else(|| OpenBackendError::NotGranted {
-        plugin: name.to_owned(),
-        what: "a store of its own".to_owned(),
-        hint: "--grant kv=1MiB".to_owned(),
-    })?;
-    if quota > QUOTA_MAX {
-        return Err(OpenBackendError::KvTooLarge(quota));
-    }
-    let path = own_folder(&config.state_dir.join("store"))?.join("kv");
-    Kv::open(&path, quota).map(Some).map_err(|error| OpenBackendError::Folder { path, error })
-}
-
-/// A folder of the host's own. What is in it is nobody else's: streams and stores hold what volumes hold.
-fn own_folder(path: &Path) -> Result<&Path, OpenBackendError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map(|()| path).map_err(|error| OpenBackendError::Folder { path: path.to_owned(), error })
 }
 
 async fn node(plugin: Plugin, mounts: Mounts, state_dir: &Path) -> Result<Node, OpenBackendError> {

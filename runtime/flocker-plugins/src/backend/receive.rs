@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncWriteExt, sync::Mutex};
 
 use super::{
-    answers,
+    answers::{self, Way},
     bindings::exports::flocker::plugin::storage_backend::Transfer,
     copies::{build, copy_into, refuse_given_up},
     folders::{Folders, Place},
@@ -139,8 +139,8 @@ struct PluginReceiver {
     base: Option<Point>,
     to: Point,
     /// Where the plugin wants it, and where it has the base.
-    path: String,
-    base_path: Option<String>,
+    way: Way,
+    base_way: Option<Way>,
     held: Option<(u64, blake3::Hash)>,
     number: u64,
 }
@@ -190,11 +190,14 @@ impl Node {
         entry.slot.stop().await;
         let plan = self.plan_receive(op, volume, base.as_ref(), to, size).await?;
         self.must_be("plan-receive", volume, Role::Replica, op.epoch).await?;
-        let path = self.checked("plan-receive", Some(volume), answers::directory(plan.via))?;
+        let way = self.checked("plan-receive", Some(volume), answers::way(plan.via))?;
         // Asked for again when the stream is complete; a path that leads nowhere is refused before the first byte.
-        let place = self.plugin.shared.folders.place(&path);
+        let place = match &way {
+            Way::Folder(path) => self.plugin.shared.folders.place(path).map(drop),
+            Way::Device(path) => self.mounts.devices.check(path),
+        };
         place.map_err(|e| self.wrong("plan-receive", Some(volume), e.to_string()))?;
-        let base_path = self.base_path("plan-receive", volume, base.is_some(), plan.base)?;
+        let base_way = self.base_way("plan-receive", volume, base.is_some(), plan.base)?;
         let (spool, bytes) = (self.spool(volume), self.spool(volume).bytes());
         let guid = base.as_ref().map(|base| base.guid.0.clone());
         let about =
@@ -205,7 +208,7 @@ impl Node {
         let number = entry.slot.begin(file).await;
         let (node, op) = (Arc::clone(self), op.clone());
         let (volume, to) = (volume.clone(), to.clone());
-        let receiver = PluginReceiver { node, op, volume, base, to, path, base_path, held, number };
+        let receiver = PluginReceiver { node, op, volume, base, to, way, base_way, held, number };
         Ok(Box::new(receiver))
     }
 
@@ -269,16 +272,20 @@ impl PluginReceiver {
     async fn build(&self) -> Result<u64, BackendError> {
         let bytes = self.node.spool(&self.volume).bytes();
         let shared = &self.node.plugin.shared;
-        let (path, base_path) = (self.path.clone(), self.base_path.clone());
+        let (way, base_way) = (self.way.clone(), self.base_way.clone());
         let (to, base) = (self.to.clone(), self.base.clone());
-        let build = move |folders: &Folders, path: &str, given_up: &AtomicBool| {
-            let place = folders.place(path)?;
-            let base_folder = base_path.map(|path| folders.folder(&path)).transpose()?;
+        let (node, volume) = (Arc::clone(&self.node), self.volume.clone());
+        let build = move |folders: &Folders, _: &str, given_up: &AtomicBool| {
+            let place = match &way {
+                Way::Folder(path) => folders.place(path)?,
+                Way::Device(path) => node.mounts.devices.place(&volume, path)?,
+            };
+            let base_folder = base_way.map(|way| node.folder(&way)).transpose()?;
             // Of an attempt whose last answer was lost.
             tree::remove(&place.parent, &place.leaf)?;
             build_tree(&bytes, &place, base_folder, (&to, base.as_ref()), given_up)
         };
-        match shared.copies.work(&shared.folders, path, build).await {
+        match shared.copies.work(&shared.folders, self.way.path().to_owned(), build).await {
             Ok(bytes) => Ok(bytes),
             Err(Damage::Stream(reason)) => {
                 self.node.discard(&self.volume).await?;

@@ -9,7 +9,7 @@ use futures::stream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    answers,
+    answers::{self, Way},
     bindings::exports::flocker::plugin::storage_backend::{Access, Transfer},
     node::Node,
     questions::PlanSend,
@@ -39,7 +39,7 @@ impl Node {
         let base = base.map(|base| self.find(volume, &snapshots, base)).transpose()?;
         let reading = self.entry(volume).read(&base.iter().chain([&to]).collect::<Vec<_>>());
         let plan = self.plan(volume, base.as_ref(), &to).await?;
-        let folders = self.open_plan(volume, base.is_some(), plan)?;
+        let folders = self.open_plan(volume, base.is_some(), plan).await?;
         drop(turn);
         let (chunks, mut received) = mpsc::channel(CHUNKS);
         let (ready, is_ready) = oneshot::channel();
@@ -70,36 +70,46 @@ impl Node {
     }
 
     /// Opens what a plan names.
-    fn open_plan(
-        &self,
+    async fn open_plan(
+        self: &Arc<Self>,
         volume: &VolumeId,
         needs_base: bool,
         plan: Transfer,
     ) -> Result<(OwnedFd, Option<OwnedFd>), BackendError> {
-        let open = |path: String| {
-            let folder = self.plugin.shared.folders.folder(&path);
-            folder.map_err(|e| self.wrong("plan-send", Some(volume), e.to_string()))
+        let base = self.base_way("plan-send", volume, needs_base, plan.base)?;
+        let way = self.checked("plan-send", Some(volume), answers::way(plan.via))?;
+        let node = Arc::clone(self);
+        let open = move || {
+            let base = base.map(|base| node.folder(&base)).transpose()?;
+            Ok((node.folder(&way)?, base))
         };
-        let base = self.base_path("plan-send", volume, needs_base, plan.base)?;
-        let path = self.checked("plan-send", Some(volume), answers::directory(plan.via))?;
-        Ok((open(path)?, base.map(open).transpose()?))
+        let opened = tokio::task::spawn_blocking(open).await.map_err(io::Error::other).flatten();
+        opened.map_err(|e| self.wrong("plan-send", Some(volume), e.to_string()))
     }
 
     /// Where a plan has the base, if one is needed.
-    pub(crate) fn base_path(
+    pub(crate) fn base_way(
         &self,
         function: &'static str,
         volume: &VolumeId,
         needs_base: bool,
         base: Option<Access>,
-    ) -> Result<Option<String>, BackendError> {
+    ) -> Result<Option<Way>, BackendError> {
         if !needs_base {
             return Ok(None);
         }
-        let path = base
+        let way = base
             .ok_or_else(|| "it does not say where the base is".to_owned())
-            .and_then(answers::directory);
-        self.checked(function, Some(volume), path).map(Some)
+            .and_then(answers::way);
+        self.checked(function, Some(volume), way).map(Some)
+    }
+
+    /// Opens the files that are there. It may mount something.
+    pub(crate) fn folder(&self, way: &Way) -> io::Result<OwnedFd> {
+        match way {
+            Way::Folder(path) => self.plugin.shared.folders.folder(path),
+            Way::Device(path) => self.mounts.devices.look(path),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tracing::Level;
@@ -10,9 +11,11 @@ use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
 use super::{
-    bindings::flocker::plugin::{kv, log, metrics, trees, types},
+    bindings::flocker::plugin::{commands, http, kv, log, metrics, trees, types},
+    commands::Commands,
     copies::Copies,
     folders::Folders,
+    http::Http,
     kv::Kv,
     limits::BackendLimits,
 };
@@ -34,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) limits: BackendLimits,
     pub(crate) folders: Arc<Folders>,
     pub(crate) kv: Option<Kv>,
+    pub(crate) http: Http,
+    pub(crate) commands: Commands,
     pub(crate) copies: Copies,
     pub(crate) metrics: Mutex<BTreeMap<String, f64>>,
 }
@@ -80,12 +85,35 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
     metrics::add_to_linker::<State, HasSelf<State>>(&mut linker, |s| s)?;
     kv::add_to_linker::<State, HasSelf<State>>(&mut linker, |s| s)?;
     trees::add_to_linker::<State, HasSelf<State>>(&mut linker, |s| s)?;
+    http::add_to_linker::<State, HasSelf<State>>(&mut linker, |s| s)?;
+    commands::add_to_linker::<State, HasSelf<State>>(&mut linker, |s| s)?;
     Ok(linker)
 }
 
 /// An error without a code.
 pub(crate) fn failure(message: impl ToString) -> types::Failure {
-    types::Failure { code: 0, message: message.to_string(), retry_after_ms: None }
+    coded(0, message)
+}
+
+/// `failure.code` of `http` and `commands` (wit/codes.md).
+pub(crate) const CODE_NOT_GRANTED: u32 = 20;
+pub(crate) const CODE_UNREACHABLE: u32 = 21;
+pub(crate) const CODE_LATE: u32 = 22;
+pub(crate) const CODE_TOO_MUCH: u32 = 23;
+
+pub(crate) fn coded(code: u32, message: impl ToString) -> types::Failure {
+    types::Failure { code, message: message.to_string(), retry_after_ms: None }
+}
+
+/// The longest that the host waits for somebody else in a plugin's name.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How long it waits when a plugin asks for so many milliseconds; 0 = it does not mind.
+pub(crate) fn wait_at_most(timeout_ms: u32) -> Duration {
+    match timeout_ms {
+        0 => WAIT_MAX,
+        ms => WAIT_MAX.min(Duration::from_millis(ms.into())),
+    }
 }
 
 impl WasiView for State {
@@ -213,5 +241,23 @@ impl trees::Host for State {
         path: String,
     ) -> wasmtime::Result<Result<(u64, u64), trees::Failure>> {
         Ok(self.shared.copies.space(&self.shared.folders, path).await)
+    }
+}
+
+impl http::Host for State {
+    async fn send(
+        &mut self,
+        what: http::Request,
+    ) -> wasmtime::Result<Result<http::Response, http::Failure>> {
+        Ok(self.shared.http.send(what).await)
+    }
+}
+
+impl commands::Host for State {
+    async fn run(
+        &mut self,
+        what: commands::Command,
+    ) -> wasmtime::Result<Result<commands::Output, commands::Failure>> {
+        Ok(self.shared.commands.run(what).await)
     }
 }

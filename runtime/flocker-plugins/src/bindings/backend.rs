@@ -6,6 +6,8 @@ wasmtime::component::bindgen!({
     imports: {
         "flocker:plugin/trees": async | trappable,
         "flocker:plugin/kv": async | trappable,
+        "flocker:plugin/http": async | trappable,
+        "flocker:plugin/commands": async | trappable,
         default: trappable,
     },
     exports: { default: async },

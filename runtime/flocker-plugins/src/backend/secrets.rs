@@ -1,0 +1,99 @@
+//! Secrets that the host puts into requests. A plugin knows their names only.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{self, FileType, Mode, OFlags};
+
+/// The longest one; tokens are shorter, and servers refuse longer headers.
+const BYTES_MAX: u64 = 4 << 10;
+
+/// Files by the names that the plugin knows.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets(pub(crate) BTreeMap<String, PathBuf>);
+
+impl Secrets {
+    /// What a header gets. Read each time: whoever replaces the file expects it to count from then on.
+    pub(crate) fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let path = self.0.get(name).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::PermissionDenied, "this secret was not granted")
+        })?;
+        read(path)
+            .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display())))
+    }
+}
+
+/// A secret that others can read is none.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let refused = |reason| io::Error::new(io::ErrorKind::PermissionDenied, reason);
+    // A pipe must not hold us up.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::open(path, flags, Mode::empty())?;
+    let found = fs::fstat(&file)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(refused("it is no file"));
+    }
+    if found.st_mode & 0o077 != 0 {
+        return Err(refused("others than its owner have a right to it\nhint: chmod 600"));
+    }
+    if found.st_uid != 0 && found.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(refused("it belongs to another user\nhint: chown root"));
+    }
+    let mut content = Vec::new();
+    File::from(file).take(BYTES_MAX + 1).read_to_end(&mut content)?;
+    // Editors end a line.
+    if content.last() == Some(&b'\n') {
+        content.pop();
+    }
+    if content.is_empty() || content.len() as u64 > BYTES_MAX {
+        return Err(refused("it is empty or longer than 4 KiB"));
+    }
+    if !content.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err(refused("it is not one line of plain text"));
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn write(path: &Path, content: &[u8], mode: u32) {
+        std::fs::write(path, content).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_secret_is_a_line_that_only_its_owner_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let secrets = Secrets([("token".to_owned(), path.clone())].into());
+        write(&path, b"first\n", 0o600);
+        assert_eq!(secrets.read("token").unwrap(), b"first");
+        write(&path, b"second", 0o400);
+        assert_eq!(secrets.read("token").unwrap(), b"second");
+
+        for (content, mode, word) in [
+            (&b"open"[..], 0o640, "others than its owner"),
+            (b"open", 0o604, "others than its owner"),
+            (b"", 0o600, "empty"),
+            (b"a\r\nhost: b", 0o600, "not one line"),
+            (&[b'a'; 5000], 0o600, "longer than"),
+        ] {
+            write(&path, content, mode);
+            let said = secrets.read("token").unwrap_err().to_string();
+            assert!(said.contains(word) && said.contains("token"), "{said}");
+        }
+        write(&path, b"fine", 0o600);
+        let link = folder.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert!(read(&link).is_err() && read(folder.path()).is_err());
+        assert!(secrets.read("other").unwrap_err().to_string().contains("not granted"));
+    }
+}
