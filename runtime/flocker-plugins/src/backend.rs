@@ -421,6 +421,8 @@ impl Backend for PluginBackend {
         let found = self.node.need(volume).await?;
         rules::resize(op, &found)?;
         if found.size == size {
+            // A crash may have come before its filesystem had the room.
+            self.node.grow(op, &found).await?;
             return Ok(Change::None);
         }
         self.node

@@ -112,14 +112,14 @@ impl Devices {
     /// The files of a snapshot, as long as they stay open.
     pub(crate) fn look(&self, path: &str) -> io::Result<OwnedFd> {
         let device = self.open(path, OFlags::RDONLY)?;
-        tree::open_folder(filesystem(&device, Use::Read)?, OsStr::new(DATA))
+        tree::open_folder(filesystem(path, &device, Use::Read)?, OsStr::new(DATA))
     }
 
     /// Where the files of a receive go. The device holds nothing else.
     pub(crate) fn place(&self, volume: &VolumeId, path: &str) -> io::Result<Place> {
         let device = self.open(path, OFlags::RDWR)?;
         self.format(volume, &device)?;
-        let parent = tree::open_folder(filesystem(&device, Use::Write)?, OsStr::new(""))?;
+        let parent = tree::open_folder(filesystem(path, &device, Use::Write)?, OsStr::new(""))?;
         Ok(Place { parent, leaf: DATA.into() })
     }
 
@@ -141,9 +141,12 @@ impl Devices {
         } else {
             self.unmount(&at)?;
             self.format(volume, &device)?;
-            let made = filesystem(&device, Use::Write)?;
+            let made = filesystem(path, &device, Use::Write)?;
             mount::move_mount(&made, c"", CWD, &at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-            grow(&device)?;
+            // Of a resize that was cut short. Its files are worth more than its room.
+            if let Err(error) = grow(&device) {
+                tracing::warn!(%volume, %error, "a filesystem does not have all of its device");
+            }
         }
         let root = tree::open_folder(CWD, at.as_os_str())?;
         if tree::look(&root, OsStr::new(DATA))?.is_none() {
@@ -254,8 +257,8 @@ enum Use {
     Write,
 }
 
-/// A mount that has no place yet, and goes with its last open file.
-fn filesystem(device: &OwnedFd, r#use: Use) -> io::Result<OwnedFd> {
+/// A mount that has no place yet, and goes with its last open file. By its path, which other programs look for.
+fn filesystem(path: &str, device: &OwnedFd, r#use: Use) -> io::Result<OwnedFd> {
     let failed = |error: rustix::io::Errno| {
         io::Error::new(
             io::Error::from(error).kind(),
@@ -265,14 +268,18 @@ fn filesystem(device: &OwnedFd, r#use: Use) -> io::Result<OwnedFd> {
         )
     };
     let context = mount::fsopen(c"ext4", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    mount::fsconfig_set_string(context.as_fd(), c"source", handle(device))?;
+    mount::fsconfig_set_string(context.as_fd(), c"source", path)?;
     let mut attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
     if r#use == Use::Read {
         mount::fsconfig_set_flag(context.as_fd(), c"ro")?;
         attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
     }
     mount::fsconfig_create(context.as_fd()).map_err(failed)?;
-    Ok(mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+    let made = mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    if fs::fstat(&made)?.st_dev != fs::fstat(device)?.st_rdev {
+        return Err(io::Error::other("another device took its place meanwhile"));
+    }
+    Ok(made)
 }
 
 fn is_blank(device: &File) -> io::Result<bool> {
@@ -303,6 +310,11 @@ fn make_data(root: &OwnedFd, owner: Option<(u32, u32)>) -> io::Result<()> {
 fn grow(device: &OwnedFd) -> io::Result<()> {
     let mut resize = Command::new("resize2fs");
     run(resize.arg("/proc/self/fd/0").stdin(Stdio::from(device.try_clone()?)), "resize2fs")
+        .map_err(|error| {
+            io::Error::new(error.kind(), format!(
+                "{error}\nhint: the device has its new size; to let a mounted filesystem have it, this host needs CAP_SYS_RESOURCE"
+            ))
+        })
 }
 
 fn thaw(path: &Path) -> io::Result<()> {

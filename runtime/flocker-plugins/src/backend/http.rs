@@ -67,6 +67,9 @@ impl Http {
         let grant = self.granted.iter().find(|grant| grant.permits(&url)).ok_or_else(|| {
             refuse("it was not granted\nhint: --grant http=URL permits a URL and what is below it")
         })?;
+        if url.scheme() != "http" {
+            return Err(refuse("this host speaks no TLS yet\nhint: grant `http://`, in a network that you trust"));
+        }
         let headers = self.headers(&what.headers, &url).map_err(|reason| refuse(&reason))?;
         let method = method(&what.method).map_err(refuse)?;
         if what.body.len() > BODY_BYTES_MAX {

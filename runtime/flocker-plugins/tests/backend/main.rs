@@ -1,4 +1,5 @@
-//! Storage backends that are plugins: `plugins/dir-backend` against the port's contract, and hostile ones.
+//! Storage backends that are plugins: `plugins/dir-backend` and `plugins/http-backend` against the port's contract, and
+//! hostile ones.
 //!
 //! Tests with `live` in their name mount folders, and need root. `plugins/` must have been built: `cargo xtask test`
 //! does it.
@@ -8,4 +9,5 @@
 mod forge;
 mod hostile;
 mod live;
+mod live_array;
 mod world;

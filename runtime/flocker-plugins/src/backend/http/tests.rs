@@ -147,6 +147,10 @@ async fn what_was_not_granted_is_not_even_connected_to() {
         let refused = client.send(get(&url)).await.unwrap_err();
         assert_eq!(refused.code, CODE_NOT_GRANTED, "{url}: {}", refused.message);
     }
+    // Never in the clear what was granted as a secret.
+    let tls = self::client(&format!("https://127.0.0.1:{}/api", server.port));
+    let refused = tls.send(get(&format!("https://127.0.0.1:{}/api", server.port))).await;
+    assert!(refused.unwrap_err().message.contains("no TLS yet"));
     for method in ["CONNECT", "TRACE", "GET /x HTTP/1.1\r\n\r\nGET", ""] {
         let request = wit::Request { method: method.to_owned(), ..get(&server.url("/api")) };
         assert_eq!(client.send(request).await.unwrap_err().code, CODE_NOT_GRANTED, "{method}");
