@@ -68,7 +68,9 @@ impl Http {
             refuse("it was not granted\nhint: --grant http=URL permits a URL and what is below it")
         })?;
         if url.scheme() != "http" {
-            return Err(refuse("this host speaks no TLS yet\nhint: grant `http://`, in a network that you trust"));
+            return Err(refuse(
+                "this host speaks no TLS yet\nhint: grant `http://`, in a network that you trust",
+            ));
         }
         let headers = self.headers(&what.headers, &url).map_err(|reason| refuse(&reason))?;
         let method = method(&what.method).map_err(refuse)?;

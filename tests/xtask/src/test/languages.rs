@@ -14,14 +14,17 @@ use crate::{artifacts, go, shell};
 
 const HOOKS: [&str; 4] = ["placement", "rebalance", "backups", "failover"];
 
+/// Programs by the variables that name them to a project's script, or what is missing.
+type Tools = Result<Vec<(&'static str, PathBuf)>, &'static str>;
+
 /// A language, and what can be done with it here.
 struct Language {
     name: &'static str,
     /// Hooks whose policies are asked; the others are only built. A host that is built without optimisation takes half a
     /// minute to compile what some languages bring along.
     asked: &'static [&'static str],
-    /// What the script needs, or what is missing.
-    tools: fn() -> Result<Vec<(&'static str, PathBuf)>, &'static str>,
+    /// What the script needs.
+    tools: fn() -> Tools,
     /// The author's own tests, in a project's folder.
     own_tests: Option<&'static [&'static str]>,
     /// A folder of `examples/`, and the policy that it builds.
@@ -52,14 +55,14 @@ const LANGUAGES: [Language; 3] = [
     },
 ];
 
-fn c() -> Result<Vec<(&'static str, PathBuf)>, &'static str> {
+fn c() -> Tools {
     let clang = shell::find("clang").ok_or("clang is not installed")?;
     shell::find("wasm-ld").ok_or("lld is not installed")?;
     let has_library = Path::new("/usr/lib/wasm32-wasi/libc.a").is_file();
     if has_library { Ok(vec![("CC", clang)]) } else { Err("wasi-libc is not installed") }
 }
 
-fn go() -> Result<Vec<(&'static str, PathBuf)>, &'static str> {
+fn go() -> Tools {
     go::find().map(|go| vec![("GO", go)]).ok_or("no Go 1.24 or newer is installed")
 }
 
