@@ -196,6 +196,7 @@ impl Backend for BtrfsBackend {
         let features = ["snapshot", "incremental-send", "resume", "quota"];
         Description {
             driver: "btrfs".to_owned(),
+            streams: "btrfs".to_owned(),
             pool: self.node.btrfs().pool.clone(),
             features: features.map(str::to_owned).to_vec(),
         }

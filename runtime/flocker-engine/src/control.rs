@@ -253,7 +253,7 @@ impl Control {
             return Err(Refusal::new("no-candidate", format!("app `{app}` has no node yet")));
         };
         if let Some(target) = target {
-            self.check_target(&state, target, &source, app)?;
+            self.check_target(&state, target, &source, manifest)?;
         }
         let (id, seed) = draw();
         let (world, policies) =
@@ -277,22 +277,6 @@ impl Control {
             .begin(&state, id.clone(), app, kind, Purpose::Operator, Some(&decision))
             .await?;
         Ok((id, warning))
-    }
-
-    fn check_target(
-        &self,
-        state: &State,
-        target: &NodeName,
-        source: &NodeName,
-        app: &AppName,
-    ) -> Result<(), Refusal> {
-        if target == source {
-            return Err(Refusal::new(
-                "already-there",
-                format!("app `{app}` is on node `{target}` already"),
-            ));
-        }
-        self.check_open(state, target)
     }
 
     /// Refuses a node that takes nothing new.

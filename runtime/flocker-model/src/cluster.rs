@@ -41,6 +41,9 @@ pub struct NodeStats {
     pub cpu: CpuMillis,
     /// Space of its pool.
     pub pool: Capacity,
+    /// The streams that its storage sends and takes; nodes that have others cannot send volumes to each other. Empty
+    /// until it said so.
+    pub streams: String,
     /// One-minute load average, in thousandths.
     pub load_millis: u32,
     /// When it said so, by its own clock.

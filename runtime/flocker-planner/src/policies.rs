@@ -48,6 +48,8 @@ pub struct NodeRow {
     pub memory_promised: ByteSize,
     /// Its pool.
     pub pool: Capacity,
+    /// The streams that its storage sends and takes; empty where that is not known.
+    pub streams: String,
     /// One-minute load average, in thousandths.
     pub load_millis: u32,
     /// How many apps it holds, arriving ones included.
@@ -71,6 +73,7 @@ impl NodeRow {
             cpu_promised: CpuMillis::default(),
             memory_promised: ByteSize::default(),
             pool: Capacity::default(),
+            streams: String::new(),
             load_millis: 0,
             apps: 0,
             volumes: 0,

@@ -132,6 +132,7 @@ fn node_row(seen: &NodeSeen) -> NodeRow {
         memory: Capacity { total: seen.stats.memory.total, free: seen.stats.memory.total },
         cpu: seen.stats.cpu,
         pool: seen.stats.pool,
+        streams: seen.stats.streams.clone(),
         load_millis: seen.stats.load_millis,
         labels: seen.node.labels.clone(),
         ..NodeRow::new(seen.node.name.clone())

@@ -35,6 +35,8 @@ pub struct Description {
     pub driver: String,
     /// Where its pool is, for people.
     pub pool: String,
+    /// The form of the streams that it sends and takes. Backends that name another one cannot send to each other.
+    pub streams: String,
     /// "snapshot", "incremental-send", "resume", "quota", …
     pub features: Vec<String>,
 }

@@ -113,6 +113,7 @@ impl Backend for SimBackend {
             ["snapshot", "incremental-send", "resume", "quota"].map(String::from).to_vec();
         Description {
             driver: "sim".into(),
+            streams: "sim".into(),
             pool: self.pool().root().display().to_string(),
             features,
         }

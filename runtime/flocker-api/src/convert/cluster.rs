@@ -57,6 +57,7 @@ impl From<&NodeStats> for v1::NodeStats {
             memory: Some(stats.memory.into()),
             cpu_millis: stats.cpu.0,
             pool: Some(stats.pool.into()),
+            streams: stats.streams.clone(),
             load_millis: stats.load_millis,
             at_ms: stats.at.0,
         }
@@ -70,6 +71,7 @@ impl TryFrom<v1::NodeStats> for NodeStats {
             memory: required("memory", stats.memory)?,
             cpu: CpuMillis(stats.cpu_millis),
             pool: required("pool", stats.pool)?,
+            streams: stats.streams,
             load_millis: stats.load_millis,
             at: Timestamp(stats.at_ms),
         })

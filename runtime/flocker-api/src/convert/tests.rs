@@ -77,8 +77,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn stats()(memory in capacity(), cpu: u32, pool in capacity(), load_millis: u32, at in moment()) -> NodeStats {
-        NodeStats { memory, cpu: CpuMillis(cpu), pool, load_millis, at }
+    fn stats()(
+        memory in capacity(), cpu: u32, pool in capacity(), streams in ".{0,20}", load_millis: u32, at in moment(),
+    ) -> NodeStats {
+        NodeStats { memory, cpu: CpuMillis(cpu), pool, streams, load_millis, at }
     }
 }
 

@@ -85,7 +85,7 @@ pub(super) fn nodes_table(nodes: &[v1::NodeView]) -> String {
         header,
         nodes.iter().map(|view| {
             let node = view.node.clone().unwrap_or_default();
-            let stats = view.stats.unwrap_or_default();
+            let stats = view.stats.clone().unwrap_or_default();
             [
                 node.name,
                 state(view),
@@ -94,11 +94,11 @@ pub(super) fn nodes_table(nodes: &[v1::NodeView]) -> String {
                 capacity(stats.memory),
                 ByteSize(view.memory_promised).to_string(),
                 capacity(stats.pool),
-                view.stats.map_or_else(
+                view.stats.as_ref().map_or_else(
                     || "-".to_owned(),
                     |stats| CpuMillis(stats.cpu_millis).to_string(),
                 ),
-                view.stats.map_or_else(|| "-".to_owned(), |stats| load(stats.load_millis)),
+                view.stats.as_ref().map_or_else(|| "-".to_owned(), |stats| load(stats.load_millis)),
                 labels_text(&node.labels),
                 node.api,
             ]
@@ -141,11 +141,12 @@ pub(super) fn node_json(view: &v1::NodeView) -> Value {
     let space = |capacity: Option<v1::Capacity>| {
         capacity.map(|c| json!({"total": c.total, "free": c.free}))
     };
-    let stats = view.stats.map(|stats| {
+    let stats = view.stats.as_ref().map(|stats| {
         json!({
             "memory": space(stats.memory),
             "pool": space(stats.pool),
             "cpu_millis": stats.cpu_millis,
+            "streams": stats.streams,
             "load_millis": stats.load_millis,
             "at_ms": stats.at_ms,
         })

@@ -29,13 +29,14 @@ pub(crate) fn nodes() -> Vec<v1::NodeView> {
         memory: Some(v1::Capacity { total: 8 << 30, free: 5 << 30 }),
         cpu_millis: 4000,
         pool: Some(v1::Capacity { total: 100 << 30, free: 60 << 30 }),
+        streams: "btrfs".to_owned(),
         load_millis: 1250,
         at_ms: NOW,
     };
     let view = |name| v1::NodeView {
         node: Some(node(name)),
         alive: true,
-        stats: Some(stats),
+        stats: Some(stats.clone()),
         apps: 1,
         volumes: 1,
         troubles: Vec::new(),

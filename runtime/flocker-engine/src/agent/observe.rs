@@ -28,6 +28,7 @@ impl Agent {
         troubles.extend(parts.backend.troubles());
         let mut stats = parts.machine.stats();
         stats.at = parts.clock.now();
+        stats.streams = parts.backend.describe().streams;
         let mut heard = |result: Result<(), String>| troubles.extend(result.err());
         let (capacity, volumes, containers) = tokio::join!(
             within("the pool", parts.backend.capacity()),

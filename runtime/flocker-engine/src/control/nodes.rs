@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flocker_model::{Node, NodeName, OperationKind, Volume};
+use flocker_model::{App, Node, NodeName, OperationKind, Volume};
 
 use super::{Control, Refusal, no_node};
 use crate::{
@@ -11,6 +11,46 @@ use crate::{
 };
 
 impl Control {
+    /// Refuses a node that an app cannot be moved to, whatever an operator wishes.
+    pub(super) fn check_target(
+        &self,
+        state: &State,
+        target: &NodeName,
+        source: &NodeName,
+        manifest: &App,
+    ) -> Result<(), Refusal> {
+        let app = &manifest.name;
+        if target == source {
+            return Err(Refusal::new(
+                "already-there",
+                format!("app `{app}` is on node `{target}` already"),
+            ));
+        }
+        self.check_open(state, target)?;
+        self.check_streams(target, source, manifest)
+    }
+
+    /// Refuses a node whose storage cannot take the app's volumes. No policy is overruled by that, but the possible.
+    fn check_streams(
+        &self,
+        target: &NodeName,
+        source: &NodeName,
+        manifest: &App,
+    ) -> Result<(), Refusal> {
+        let streams = |node| self.seen(node).map(|seen| seen.observation.stats.streams);
+        let streams = |node| streams(node).filter(|streams| !streams.is_empty());
+        let (Some(ours), Some(theirs)) = (streams(source), streams(target)) else { return Ok(()) };
+        if manifest.volumes.is_empty() || ours == theirs {
+            return Ok(());
+        }
+        let app = &manifest.name;
+        Err(Refusal::new(
+            "no-candidate",
+            format!("app `{app}` has volumes on node `{source}`, whose storage sends `{ours}` streams; node `{target}` takes `{theirs}`"),
+        )
+        .hint("move it to a node with storage of the same kind; a move without `--to` looks for one"))
+    }
+
     /// Marks a node as to be emptied, or takes the mark back. The planner moves its apps away.
     ///
     /// # Errors

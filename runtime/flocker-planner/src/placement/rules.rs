@@ -31,7 +31,7 @@ pub fn candidates(
 ) -> Allowed {
     let mut allowed = Allowed::default();
     for (row, node) in (0..).zip(&view.nodes) {
-        match objection(node, row, rules, question) {
+        match objection(view, node, row, rules, question) {
             None => allowed.rows.push(row),
             Some(reason) => allowed.excluded.push(Excluded { node: node.name.clone(), reason }),
         }
@@ -41,6 +41,7 @@ pub fn candidates(
 
 /// The first rule that speaks against the node.
 fn objection(
+    view: &ClusterView,
     node: &NodeRow,
     row: u32,
     rules: &PlacementRules,
@@ -72,12 +73,31 @@ fn objection(
     {
         return Some("the app is pinned to where it is".into());
     }
+    if let Some(reason) = cannot_receive(view, node, question) {
+        return Some(reason);
+    }
     // What the app uses where it is was promised to it already.
     let memory = if stays { ByteSize(0) } else { question.memory };
     // Who holds the data has room for it, more or less; the rest is a matter of replication.
     let size = if stays || question.holders.contains(&row) { ByteSize(0) } else { question.size };
     short("memory", memory, node.memory.total, node.memory.free)
         .or_else(|| short("space in its pool", size, node.pool.total, node.pool.free))
+}
+
+/// Data goes from node to node as a stream, which only the same kind of storage understands. Found out before a move
+/// begins, not in its middle.
+fn cannot_receive(
+    view: &ClusterView,
+    node: &NodeRow,
+    question: &PlacementQuestion,
+) -> Option<String> {
+    let source = view.nodes.get(question.current? as usize)?;
+    let (theirs, ours) = (&source.streams, &node.streams);
+    let is_known = !theirs.is_empty() && !ours.is_empty();
+    (!question.volumes.is_empty() && is_known && theirs != ours).then(|| {
+        let source = &source.name;
+        format!("takes `{ours}` streams, the volumes are on `{source}`, which sends `{theirs}`")
+    })
 }
 
 /// What is missing. A total of 0 means that the node has not told yet: unknown is not enough.

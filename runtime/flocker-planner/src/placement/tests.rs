@@ -215,6 +215,27 @@ fn a_full_node_keeps_the_app_that_it_holds() {
     assert_eq!(allowed.rows, [0]);
 }
 
+/// Where storage is of another kind the data cannot go; an app without any can, and so can one whose node does not say.
+#[test]
+fn an_app_with_volumes_stays_among_nodes_that_understand_its_streams() {
+    let allowed = |volumes: Vec<u32>, streams: [&str; 3]| {
+        let mut nodes = vec![node("a", 0, 0), node("b", 0, 0), node("c", 0, 0)];
+        for (node, streams) in nodes.iter_mut().zip(streams) {
+            node.streams = streams.to_owned();
+        }
+        let question = PlacementQuestion { current: Some(0), volumes, ..question(vec![]) };
+        candidates(&view(nodes), &PlacementRules::default(), &question)
+    };
+
+    let found = allowed(vec![0], ["btrfs", "folders", "btrfs"]);
+    assert_eq!(found.rows, [0, 2]);
+    let reason = "takes `folders` streams, the volumes are on `a`, which sends `btrfs`";
+    assert_eq!(found.excluded[0].reason, reason);
+    assert_eq!(allowed(vec![], ["btrfs", "folders", "btrfs"]).rows, [0, 1, 2]);
+    assert_eq!(allowed(vec![0], ["btrfs", "", "btrfs"]).rows, [0, 1, 2]);
+    assert_eq!(allowed(vec![0], ["", "folders", "btrfs"]).rows, [0, 1, 2]);
+}
+
 #[test]
 fn a_pinned_app_is_rebalanced_nowhere_but_drained() {
     let rules = PlacementRules { pinned: true, ..PlacementRules::default() };

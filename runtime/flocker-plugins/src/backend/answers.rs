@@ -24,10 +24,14 @@ const FEATURES_MAX: usize = 32;
 /// What is wrong with an answer.
 pub(crate) type Wrong = String;
 
+/// The host's own form, made from folders: backends with different plugins can send to each other.
+const STREAMS: &str = "folders";
+
 pub(crate) fn description(info: BackendInfo) -> Description {
     let features = info.features.into_iter().take(FEATURES_MAX);
     Description {
         driver: tame(&info.driver, 64),
+        streams: STREAMS.to_owned(),
         pool: tame(&info.pool, 200),
         features: features.map(|feature| tame(&feature, 64)).collect(),
     }

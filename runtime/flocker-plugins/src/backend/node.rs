@@ -91,7 +91,8 @@ impl Node {
     /// A node whose plugin has not said yet what it is.
     pub(crate) fn new(plugin: Plugin, mounts: Mounts, incoming: PathBuf) -> Self {
         let (driver, pool) = (plugin.shared.name.clone(), String::new());
-        let description = Description { driver, pool, features: Vec::new() };
+        let description =
+            Description { driver, pool, streams: String::new(), features: Vec::new() };
         Self { plugin, description, mounts: Arc::new(mounts), incoming, volumes: Mutex::default() }
     }
 

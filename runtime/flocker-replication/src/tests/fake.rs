@@ -225,7 +225,8 @@ impl Backend for Fake {
     }
 
     fn describe(&self) -> Description {
-        Description { driver: "fake".to_owned(), pool: "memory".to_owned(), features: Vec::new() }
+        let (driver, pool) = ("fake".to_owned(), "memory".to_owned());
+        Description { streams: driver.clone(), driver, pool, features: Vec::new() }
     }
     async fn capacity(&self) -> Result<Capacity, BackendError> {
         Ok(Capacity::default())

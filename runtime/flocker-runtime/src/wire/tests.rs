@@ -100,6 +100,7 @@ fn observation() -> Observation {
             memory: Capacity { total: ByteSize(1), free: ByteSize(2) },
             cpu: CpuMillis(4000),
             pool: Capacity { total: ByteSize(3), free: ByteSize(4) },
+            streams: "btrfs".to_owned(),
             load_millis: 5,
             at: Timestamp(6),
         },

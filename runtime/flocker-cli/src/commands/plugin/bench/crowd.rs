@@ -147,6 +147,7 @@ fn node(row: u32) -> Result<NodeRow, Failure> {
             total: ByteSize::gib(500),
             free: ByteSize::gib(100 + u64::from(row % 300)),
         },
+        streams: String::new(),
         load_millis: 100 * (row % 40),
         apps: VOLUMES_PER_NODE,
         volumes: VOLUMES_PER_NODE,

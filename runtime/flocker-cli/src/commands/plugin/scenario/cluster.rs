@@ -228,6 +228,7 @@ impl Node {
             cpu_promised: CpuMillis(0),
             memory_promised: ByteSize(0),
             pool: Capacity { total: pool, free: self.pool_free_bytes.map_or(pool, |b| b.0) },
+            streams: String::new(),
             load_millis: self.load_millis,
             apps: 0,
             volumes: 0,
