@@ -2,7 +2,7 @@
 
 use flocker_model::{ByteSize, Guid, Point, Role, VolumeId};
 
-use super::{ONE, Pair, SIZE, has, made, noise, op, points, role, snap, state, tag, volume};
+use super::{ONE, Pair, SIZE, made, noise, op, points, role, snap, state, tag, volume};
 use crate::{BackendError, Change};
 
 /// Creating twice makes one volume.
@@ -80,9 +80,6 @@ pub async fn resize_is_remembered(pair: Pair<'_>) {
 
 /// A container that writes more than its volume may hold is told so, and goes on after a resize.
 pub async fn a_writer_hits_the_limit(pair: Pair<'_>) {
-    if !has(pair.source, "quota") {
-        return;
-    }
     let volume = volume("limit");
     pair.source.create(&op(ONE), &volume, ByteSize::mib(16), None).await.unwrap();
     let at = pair.source.attach(&op(ONE), &volume).await.unwrap();
