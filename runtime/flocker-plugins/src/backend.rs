@@ -20,6 +20,7 @@ mod http;
 mod kv;
 mod limits;
 mod mounts;
+mod needs;
 mod node;
 mod open;
 mod questions;
@@ -34,6 +35,7 @@ mod tree;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    path::PathBuf,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -48,9 +50,15 @@ use flocker_ports::{
 use tokio::time::timeout;
 
 pub use limits::BackendLimits;
+pub(crate) use needs::fits;
+pub use needs::{BackendNeeds, Need};
 pub use open::{BackendConfig, OpenBackendError};
 
-use crate::{bindings::backend as bindings, plugin::Loaded};
+use crate::{
+    bindings::backend as bindings,
+    load::{self, LoadError},
+    plugin::{Health, Loaded},
+};
 use answers::Way;
 use bindings::exports::flocker::plugin::storage_backend as wit;
 use devices::Paused;
@@ -65,6 +73,8 @@ use questions::{
 pub struct PluginBackend {
     node: Arc<Node>,
     loaded: Loaded,
+    path: PathBuf,
+    file_bytes_max: u64,
 }
 
 /// A backend, for `flocker plugin ls`.
@@ -72,6 +82,8 @@ pub struct PluginBackend {
 pub struct BackendInfo {
     /// Name, version, digest.
     pub loaded: Loaded,
+    /// Whether one of its functions broke it when that was last called.
+    pub health: Health,
     /// How often one of its functions was called.
     pub calls: u64,
     /// How often that broke it; requests that it refused are not counted.
@@ -96,11 +108,22 @@ impl PluginBackend {
         let metrics = &self.node.plugin.shared.metrics;
         BackendInfo {
             loaded: self.loaded.clone(),
+            health: if count.broken.is_empty() { Health::Good } else { Health::Failing },
             calls: count.calls,
             failures: count.failures,
             last_failure: count.last_failure,
             metrics: metrics.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+
+    /// Whether its file is another build by now than the one that runs. That one goes on: volumes are in use.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the file cannot be read.
+    pub fn is_file_changed(&self) -> Result<bool, LoadError> {
+        let read = load::read(&self.path, self.file_bytes_max);
+        let bytes = read.map_err(|reason| LoadError { path: self.path.clone(), reason })?;
+        Ok(load::digest(&bytes) != self.loaded.digest)
     }
 
     /// Takes all mounts away. Containers that still see a volume keep it.
@@ -368,6 +391,14 @@ impl Node {
 impl Backend for PluginBackend {
     fn describe(&self) -> Description {
         self.node.description.clone()
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        let (name, broken) = (&self.loaded.name, self.node.plugin.count().broken);
+        let trouble = |(function, how)| {
+            format!("storage plugin `{name}` broke when `{function}` was last called: {how}")
+        };
+        broken.into_iter().map(trouble).collect()
     }
 
     async fn capacity(&self) -> Result<Capacity, BackendError> {

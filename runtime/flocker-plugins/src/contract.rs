@@ -63,8 +63,11 @@ impl Hook {
     #[must_use]
     pub fn is_used(self) -> bool {
         match self {
-            Self::Placement | Self::Rebalance | Self::BackupSchedule | Self::Failover => true,
-            Self::StorageBackend => false,
+            Self::Placement
+            | Self::Rebalance
+            | Self::BackupSchedule
+            | Self::Failover
+            | Self::StorageBackend => true,
         }
     }
 }

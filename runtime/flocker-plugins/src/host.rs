@@ -15,8 +15,10 @@ use flocker_planner::{
 use wasmtime::{Engine, component::Linker};
 
 use crate::{
+    backend,
     bindings::flocker::plugin::types,
     chatter::{Chatter, tame},
+    contract::Hook,
     dictionary::Dictionary,
     engine::{self, EngineError, HostConfig, Limits},
     guest::{Blueprint, Guest, Moment},
@@ -238,7 +240,10 @@ impl PluginHost {
     /// Looks at a file without running anything of it. What cannot be loaded is described as far as it can be read.
     #[must_use]
     pub fn inspect(&self, path: &Path) -> Inspection {
-        inspect::inspect(path, self.limits.file_bytes, |bytes| {
+        inspect::inspect(path, self.limits.file_bytes, |bytes, hooks| {
+            if hooks.contains(&Hook::StorageBackend) {
+                return backend::fits(bytes);
+            }
             let checked = load::check_bytes(&self.engine, bytes)?;
             self.blueprint(&checked, "").map(|_| ())
         })

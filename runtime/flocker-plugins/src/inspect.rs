@@ -7,9 +7,10 @@ use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload};
 
 pub use crate::contract::Origin;
 use crate::{
+    backend::BackendLimits,
     chatter::tame,
     contract::{self, Hook, Misfit},
-    load::{self, Refusal},
+    load::{self, LoadError, Refusal},
 };
 
 /// Names of imports or exports that are kept; a component may have ten thousand.
@@ -47,7 +48,7 @@ pub struct Import {
     pub name: String,
     /// Whose it is.
     pub origin: Origin,
-    /// Why a policy does not get it; nothing when it does.
+    /// Why such a plugin does not get it; nothing when it may.
     pub refused: Option<Misfit>,
 }
 
@@ -70,14 +71,30 @@ pub struct Inspection {
     pub refused: Option<Refusal>,
 }
 
-/// Looks at a file; `check` compiles it and compares its types with the host's.
+/// The hooks that a file exports, by their names alone: what it is for is known before anything of it is compiled. None
+/// where it is no component; whoever loads it says why.
+///
+/// # Errors
+/// [`LoadError`] when it cannot be read.
+pub fn exported_hooks(path: &Path) -> Result<Vec<Hook>, LoadError> {
+    let found = inspect(path, BackendLimits::default().file_bytes, |_, _| Ok(()));
+    match found.refused {
+        Some(reason) => Err(LoadError { path: path.to_owned(), reason }),
+        None => Ok(found.hooks),
+    }
+}
+
+/// Looks at a file; `check` compiles it and compares its types with the host's, for what it exports.
 pub(crate) fn inspect(
     path: &Path,
     bytes_max: u64,
-    check: impl FnOnce(&[u8]) -> Result<(), Refusal>,
+    check: impl FnOnce(&[u8], &[Hook]) -> Result<(), Refusal>,
 ) -> Inspection {
     match load::read(path, bytes_max) {
-        Ok(bytes) => Inspection { refused: check(&bytes).err(), ..Inspection::names(&bytes) },
+        Ok(bytes) => {
+            let found = Inspection::names(&bytes);
+            Inspection { refused: check(&bytes, &found.hooks).err(), ..found }
+        }
         Err(refusal) => {
             Inspection { refused: Some(refusal), ..Inspection::nothing(Kind::Other, 0, "") }
         }
@@ -99,6 +116,7 @@ impl Inspection {
         let mut found = Self::nothing(Kind::Component, bytes, digest);
         imports.iter().for_each(|name| found.import(name));
         exports.iter().for_each(|name| found.export(name, ComponentExternalKind::Instance));
+        found.refuse_imports();
         Self { refused: found.misfit(), ..found }
     }
 
@@ -117,11 +135,16 @@ impl Inspection {
     fn names(bytes: &[u8]) -> Self {
         let mut found = Self::nothing(Kind::Other, bytes.len() as u64, &load::digest(bytes));
         found.read(bytes);
+        found.refuse_imports();
         found
     }
 
     fn misfit(&self) -> Option<Refusal> {
-        let imports = contract::check_imports(self.imports.iter().map(|i| i.name.as_str()));
+        let imports = self.imports.iter().map(|i| i.name.as_str());
+        let imports = match self.hooks.contains(&Hook::StorageBackend) {
+            true => contract::check_backend_imports(imports).map(drop),
+            false => contract::check_imports(imports),
+        };
         let exports = || contract::check_exports(self.exports.iter().map(String::as_str));
         imports.and_then(|()| exports().map(drop)).err().map(Refusal::from)
     }
@@ -160,8 +183,20 @@ impl Inspection {
             self.imports.push(Import {
                 name: tame(name, NAME_CHARS_MAX),
                 origin: Origin::of(name),
-                refused: contract::check_imports([name].into_iter()).err(),
+                // What it may have depends on what it exports, which comes later in the file.
+                refused: None,
             });
+        }
+    }
+
+    fn refuse_imports(&mut self) {
+        let is_backend = self.hooks.contains(&Hook::StorageBackend);
+        for import in &mut self.imports {
+            let name = [import.name.as_str()].into_iter();
+            import.refused = match is_backend {
+                true => contract::check_backend_imports(name).err(),
+                false => contract::check_imports(name).err(),
+            };
         }
     }
 

@@ -38,13 +38,15 @@ mod view;
 mod wasi;
 mod watchdog;
 
-pub use backend::{BackendConfig, BackendInfo, BackendLimits, OpenBackendError, PluginBackend};
+pub use backend::{
+    BackendConfig, BackendInfo, BackendLimits, BackendNeeds, Need, OpenBackendError, PluginBackend,
+};
 pub use chatter::tame;
 pub use contract::Hook;
 pub use engine::{EngineError, HostConfig, Limits};
 pub use grants::{DeviceGrant, Grant, GrantError, Grants, UrlGrant};
 pub use host::{Configured, PluginHost, Reloaded};
-pub use inspect::{Import, Inspection, Kind, Origin};
+pub use inspect::{Import, Inspection, Kind, Origin, exported_hooks};
 pub use load::{LoadError, Misfit, Refusal, digest, read_component};
 pub use plugin::{Health, Loaded, Mode, PluginInfo};
 pub use record::RecordsConfig;

@@ -1,5 +1,7 @@
 //! What the daemon is told: flags, and a file in TOML with the same names. A flag wins over the file.
 
+mod plugin;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -9,14 +11,17 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use clap::Parser;
 use flocker_api::SOCKET_DEFAULT;
 use flocker_btrfs::PoolConfig;
 use flocker_docker::Subnet;
 use flocker_model::{ByteSize, NodeName};
-use flocker_plugins::{Configured, Mode, PublicKey};
+use flocker_plugins::{Configured, Grant, PublicKey};
 use serde::Deserialize;
+
+use plugin::FilePlugin;
+pub(crate) use plugin::{BackendPlugin, Plugins};
 
 /// The ports of the cluster: gRPC, the hop between proxies, streams between nodes.
 pub(crate) const PORT_API: u16 = 4521;
@@ -31,6 +36,8 @@ Examples:
       the first node of a cluster; it holds the store
   flocker-runtime --node n2 --address 192.168.1.12 --join 192.168.1.11:4521
       another node of it
+  flocker-runtime --plugin dir_backend.wasm --grant directory=pool:/srv/pool
+      a node that keeps its volumes where a storage backend does: here, in folders
 
 With --config FILE, the same names, but for --log and --log-json, are keys of a TOML file:
   node = \"n1\"
@@ -42,7 +49,10 @@ With --config FILE, the same names, but for --log and --log-json, are keys of a 
   weight = 2
   [[plugin]]
   path = \"level.wasm\"
-  settings = { margin_percent = 20 }";
+  settings = { margin_percent = 20 }
+  [[plugin]]
+  path = \"dir_backend.wasm\"
+  grants = [\"directory=pool:/srv/pool\"]";
 
 /// Keeps the volumes of containers on this node, and leads their clients to them. Runs in the foreground.
 #[derive(Debug, Parser)]
@@ -67,12 +77,17 @@ pub(crate) struct Flags {
     /// Join the cluster whose store this node serves [default: hold the store here]
     #[arg(long, value_name = "IP:PORT")]
     join: Option<SocketAddr>,
-    /// A policy, as a WebAssembly component; may be given several times
+    /// A policy or a storage backend, as a WebAssembly component; may be given several times. What it exports decides
+    /// which it is; a storage backend keeps this node's volumes, in the place of a pool
     #[arg(long, value_name = "FILE")]
     plugin: Vec<PathBuf>,
     /// Load only plugins that the owner of this public key signed: each has its signature beside it, PLUGIN.minisig
     #[arg(long, value_name = "KEYFILE|KEY")]
     require_signed: Option<String>,
+    /// Something that the storage backend may have, such as `directory=NAME:/PATH` or `kv=SIZE`; may be given several
+    /// times. It gets what it needs and was granted
+    #[arg(long, value_name = "GRANT")]
+    grant: Vec<Grant>,
     /// The pool: `btrfs:DIR` on a btrfs filesystem, or `file:PATH` for a btrfs filesystem in a file
     /// [default: file:STATE_DIR/pool.btrfs]
     #[arg(long, value_name = "POOL")]
@@ -130,15 +145,6 @@ struct File {
     plugin: Vec<FilePlugin>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct FilePlugin {
-    path: PathBuf,
-    weight: Option<u32>,
-    mode: Option<String>,
-    settings: Option<toml::Table>,
-}
-
 /// Where the volumes are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Pool {
@@ -146,6 +152,8 @@ pub(crate) enum Pool {
     Btrfs(PathBuf),
     /// A btrfs filesystem of our own in a file.
     File(PathBuf),
+    /// Wherever a plugin keeps them.
+    Plugin(BackendPlugin),
 }
 
 /// Everything the daemon is told.
@@ -156,7 +164,7 @@ pub(crate) struct Config {
     pub(crate) state_dir: PathBuf,
     pub(crate) socket: PathBuf,
     pub(crate) join: Option<SocketAddr>,
-    pub(crate) plugins: Vec<Configured>,
+    pub(crate) policies: Vec<Configured>,
     pub(crate) signed_by: Option<PublicKey>,
     pub(crate) pool: Pool,
     pub(crate) pool_size: ByteSize,
@@ -191,9 +199,16 @@ impl Config {
         let socket =
             own_place.as_ref().map_or(SOCKET_DEFAULT.into(), |dir| dir.join("flocker.sock"));
         let state_dir = own_place.unwrap_or_else(|| "/var/lib/flocker".into());
-        let pool = match flags.pool.or(file.pool) {
-            None => Pool::File(state_dir.join("pool.btrfs")),
-            Some(text) => pool(&text)?,
+        let Plugins { policies, backend } =
+            Plugins::sorted(flags.plugin, flags.grant, file.plugin)?;
+        let pool_given = flags.pool.or(file.pool);
+        let is_pool_told =
+            pool_given.is_some() || flags.pool_size.is_some() || file.pool_size.is_some();
+        let pool = match (backend, pool_given) {
+            (Some(backend), _) if is_pool_told => return Err(backend.beside_pool()),
+            (Some(backend), _) => Pool::Plugin(backend),
+            (None, None) => Pool::File(state_dir.join("pool.btrfs")),
+            (None, Some(text)) => pool(&text)?,
         };
         let pool_size = pool_size(flags.pool_size, file.pool_size)?;
         let mut labels = file.labels;
@@ -214,7 +229,7 @@ impl Config {
             address,
             socket: flags.socket.or(file.socket).unwrap_or(socket),
             join,
-            plugins: plugins(flags.plugin, file.plugin)?,
+            policies,
             signed_by: signed_by(flags.require_signed.or(file.require_signed))?,
             pool,
             pool_size,
@@ -352,36 +367,6 @@ fn subnet(text: &str, address: IpAddr) -> anyhow::Result<Subnet> {
     Ok(within(if inside { address } else { first }))
 }
 
-fn plugins(flags: Vec<PathBuf>, file: Vec<FilePlugin>) -> anyhow::Result<Vec<Configured>> {
-    let from_flag = |path: PathBuf| Configured::new(&path);
-    let from_file = |p: FilePlugin| {
-        let settings = serde_json::to_string(&p.settings.unwrap_or_default())?;
-        let mode = p.mode.as_deref().map(str::parse::<Mode>).transpose().map_err(|e| {
-            anyhow!(
-                "the `mode` of plugin `{}` is wrong: {e}\nhint: `shadow` asks a plugin and does not obey it",
-                p.path.display()
-            )
-        })?;
-        Ok::<_, anyhow::Error>(Configured {
-            path: p.path,
-            weight: p.weight.unwrap_or(1),
-            settings,
-            mode: mode.unwrap_or_default(),
-        })
-    };
-    let mut plugins = file.into_iter().map(from_file).collect::<Result<Vec<_>, _>>()?;
-    plugins.extend(flags.into_iter().map(from_flag));
-    for plugin in &plugins {
-        let path = plugin.path.display();
-        fs::File::open(&plugin.path).with_context(|| {
-            format!(
-                "could not read the plugin `{path}`\nhint: `--plugin` names a WebAssembly component"
-            )
-        })?;
-    }
-    Ok(plugins)
-}
-
 fn signed_by(key: Option<String>) -> anyhow::Result<Option<PublicKey>> {
     let read = |key: String| PublicKey::read(&key).context("`require-signed` needs a public key");
     key.map(read).transpose()
@@ -468,9 +453,38 @@ mod tests {
         check("--rebalance-cooldown", "-1");
         check("--plugin", "/nowhere/spread.wasm");
         check("--require-signed", "/nowhere/flocker.pub");
+        check("--grant", "directory=pool");
+        check("--grant", "kv=1MiB");
         check("--gate", "/nowhere/gate");
         check("--config", "/nowhere/node.toml");
         check("--config", &file);
+    }
+
+    /// The node's storage is one or the other, whichever way the pool was named.
+    #[test]
+    fn a_pool_beside_a_backend_plugin_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (backend, file) = (folder.path().join("b.wasm"), folder.path().join("node.toml"));
+        let component = "(component (instance $nothing)
+            (export \"flocker:plugin/storage-backend@0.1.0\" (instance $nothing)))";
+        std::fs::write(&backend, wat::parse_str(component).unwrap()).unwrap();
+        std::fs::write(&file, "pool-size = \"1GiB\"\n").unwrap();
+        let plugin = ["flocker-runtime", "--node", "n1", "--gate", "/proc/self/exe", "--plugin"];
+        let config = |rest: &[&str]| {
+            let arguments = plugin.into_iter().chain([backend.to_str().unwrap()]);
+            Config::from_flags(Flags::parse_from(arguments.chain(rest.iter().copied())))
+        };
+
+        for rest in [
+            ["--pool", "btrfs:/srv"],
+            ["--pool-size", "2GiB"],
+            ["--config", file.to_str().unwrap()],
+        ] {
+            let (words, hints) = crate::last_words(&config(&rest).unwrap_err());
+            assert!(words.contains("--pool") && words.contains("b.wasm"), "{rest:?}: {words}");
+            assert!(!hints.is_empty(), "{rest:?}: {words}");
+        }
+        assert!(matches!(config(&[]).unwrap().pool, Pool::Plugin(_)));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use flocker_engine::{
     leader::{Leader, LeaderParts},
 };
 use flocker_planner::{Policies, plan::Settings};
-use flocker_plugins::PluginHost;
+use flocker_plugins::{PluginBackend, PluginHost};
 use flocker_ports::{Store, SystemClock};
 use flocker_proxy::{Limits, Proxy, ProxyConfig};
 use flocker_replication::{Receiving, ReceivingConfig, Sender, SenderConfig};
@@ -36,9 +36,10 @@ use crate::{
     identity,
     machine::ThisMachine,
     peers::Directory,
-    plugins,
+    plugins::{self, Plugins},
     proxy::{ProxyRoutes, publish},
     registration::Registration,
+    storage::{self, Storage},
     wire,
 };
 
@@ -80,6 +81,7 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let socket = Socket::open(&config.socket)?;
     let listeners = if on_bridge { None } else { Some(Listeners::bind(&config).await?) };
     let policies = plugins::load(&config).await?;
+    let storage = Storage::prepare(&config).await?;
     let store = store(&config).await?;
     let registration = Registration::new(&config, Cluster::new(store.clone()), &place.identity);
     if let Some(store) = config.join {
@@ -90,7 +92,8 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
 
     let engine = Arc::new(docker(&config));
     let mut ground = Ground::new(engine.clone());
-    let starting = Starting { config, stop, hangup, registration, policies, store, engine };
+    let starting =
+        Starting { config, stop, hangup, registration, policies, storage, store, engine };
     match starting.start(&mut ground, socket, listeners).await {
         Ok(running) => running.until_asked().await,
         Err(error) => {
@@ -107,6 +110,7 @@ struct Starting {
     hangup: Signal,
     registration: Registration,
     policies: Arc<PluginHost>,
+    storage: Storage,
     store: Arc<dyn Store>,
     engine: Arc<DockerEngine>,
 }
@@ -119,13 +123,14 @@ impl Starting {
         socket: Socket,
         listeners: Option<Listeners>,
     ) -> anyhow::Result<Running> {
-        let Self { config, stop, hangup, registration, policies, store, engine } = self;
+        let Self { config, stop, hangup, registration, policies, storage, store, engine } = self;
+        let plugins = Plugins { policies: policies.clone(), backend: storage.plugin() };
         let gateway = ground.network(&stop).await?;
         let listeners = match listeners {
             Some(listeners) => listeners,
             None => Listeners::bind(&config).await?,
         };
-        let backend = ground.pool(&config).await?;
+        let backend = ground.storage(storage).await?;
         let mut listen = vec![config.address];
         listen.extend(Some(gateway).filter(|gateway| *gateway != config.address));
         let proxy = Proxy::start(ProxyConfig {
@@ -149,7 +154,7 @@ impl Starting {
         let node = registration.write(&stop).await?;
 
         let followed = follower::follow(cluster.clone(), stop.clone());
-        let leader = leader(&config, cluster, followed.clone(), agent.clone(), policies.clone());
+        let leader = leader(&config, cluster, followed.clone(), agent.clone(), policies);
         let tasks = TaskTracker::new();
         tasks.spawn(publish(proxy.clone(), followed.clone(), stop.clone()));
         let receiving = ReceivingConfig::new(config.node.clone());
@@ -160,20 +165,15 @@ impl Starting {
             let (leading, led) = (leader.clone(), stop.clone());
             tasks.spawn(async move { leading.lead(led).await });
         }
-        let (reloaded, configured) = (policies.clone(), config.plugins.clone());
+        let (reloaded, configured) = (plugins.clone(), config.policies.clone());
         tasks.spawn(plugins::reload_at_hangup(hangup, reloaded, configured, stop.clone()));
-        let answering = Answering {
-            config: &config,
-            leader,
-            agent: agent.clone(),
-            policies: policies.clone(),
-            store,
-        };
+        let ending = plugins.clone();
+        let answering = Answering { config: &config, leader, agent: agent.clone(), plugins, store };
         answering.serve(socket.listener, listeners.api, &tasks, &stop);
 
         tracing::info!(node = %node.name, api = %node.api, socket = %config.socket.display(), %gateway, "ready");
         let _socket = socket.file;
-        Ok(Running { stop, registration, followed, tasks, agent, proxy, policies, _socket })
+        Ok(Running { stop, registration, followed, tasks, agent, proxy, plugins: ending, _socket })
     }
 }
 
@@ -185,7 +185,7 @@ struct Running {
     tasks: TaskTracker,
     agent: Agent,
     proxy: Proxy,
-    policies: Arc<PluginHost>,
+    plugins: Plugins,
     _socket: SocketFile,
 }
 
@@ -207,11 +207,14 @@ impl Running {
         // A step that is still under way ends here as in a crash; its order is given again.
         self.agent.halt();
         self.proxy.stop().await;
-        let policies = self.policies;
+        let Plugins { policies, backend } = self.plugins;
         // What was decided last is what somebody will want to know who looks for the reason of the end.
         let flushed = tokio::task::spawn_blocking(move || policies.flush_records());
         if tokio::time::timeout(FAREWELL, flushed).await.is_err() {
             tracing::warn!("the last decisions may be missing in the records");
+        }
+        if let Some(backend) = backend {
+            storage::close(backend).await;
         }
         ended
     }
@@ -331,7 +334,7 @@ struct Answering<'a> {
     config: &'a Config,
     leader: Leader,
     agent: Agent,
-    policies: Arc<PluginHost>,
+    plugins: Plugins,
     store: Arc<dyn Store>,
 }
 
@@ -351,11 +354,8 @@ impl Answering<'_> {
                 Err(failure) => Target::Nowhere(failure),
             },
         };
-        let control = wire::control_server(
-            Control::new(self.leader),
-            self.config.node.clone(),
-            self.policies,
-        );
+        let control =
+            wire::control_server(Control::new(self.leader), self.config.node.clone(), self.plugins);
         let control = Forward::new(control, move || target.clone());
         let operators = flocker_api::server().add_service(control.clone());
         let asked = stop.clone();

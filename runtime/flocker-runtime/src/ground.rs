@@ -4,15 +4,12 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use flocker_btrfs::{BtrfsBackend, PoolConfig};
+use flocker_btrfs::BtrfsBackend;
 use flocker_docker::DockerEngine;
-use flocker_ports::EngineError;
+use flocker_ports::{Backend, EngineError};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    config::{Config, Pool},
-    daemon::AskedToEnd,
-};
+use crate::{daemon::AskedToEnd, storage::Storage};
 
 /// Docker may start after us at boot; it is asked again after this pause.
 const DOCKER_PAUSE: Duration = Duration::from_secs(2);
@@ -56,15 +53,11 @@ impl Ground {
         self.engine.ensure_network().await
     }
 
-    /// The open pool, made and mounted where it is missing.
-    pub(crate) async fn pool(&mut self, config: &Config) -> anyhow::Result<Arc<BtrfsBackend>> {
-        let pool = match &config.pool {
-            Pool::Btrfs(folder) => PoolConfig::Filesystem(folder.clone()),
-            Pool::File(path) => PoolConfig::File {
-                state_dir: config.state_dir.clone(),
-                path: path.clone(),
-                size: config.pool_size,
-            },
+    /// The open storage; a pool is made and mounted where it is missing.
+    pub(crate) async fn storage(&mut self, storage: Storage) -> anyhow::Result<Arc<dyn Backend>> {
+        let pool = match storage {
+            Storage::Pool(pool) => pool,
+            Storage::Plugin(backend) => return Ok(backend),
         };
         let backend = Arc::new(BtrfsBackend::open(pool).await.context("could not open the pool")?);
         self.backend = Some(backend.clone());

@@ -9,6 +9,7 @@ mod peers;
 mod plugins;
 mod proxy;
 mod registration;
+mod storage;
 mod wire;
 
 use std::{io::IsTerminal as _, process::ExitCode};

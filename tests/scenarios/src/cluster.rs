@@ -40,24 +40,39 @@ pub struct Cluster {
 /// # Errors
 /// Those of the story.
 pub fn scenario(n_nodes: usize, story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
-    let mut cluster = Cluster::start(n_nodes)?;
+    scenario_with(n_nodes, Ok, story)
+}
+
+/// The same on daemons that are prepared before they start, one after the other.
+///
+/// # Errors
+/// Those of the story, and of the preparation.
+pub fn scenario_with(
+    n_nodes: usize,
+    prepare: impl FnMut(Daemon) -> Result<Daemon>,
+    story: impl FnOnce(&mut Cluster) -> Result<()>,
+) -> Result<()> {
+    let mut cluster = Cluster::start(n_nodes, prepare)?;
     story(&mut cluster)?;
     cluster.told = true;
     Ok(())
 }
 
 impl Cluster {
-    /// Starts so many nodes, at most three, and waits until they know each other.
+    /// Starts so many nodes, at most three, each as it was prepared, and waits until they know each other.
     ///
     /// # Errors
     /// When a program is missing, or they do not find each other.
-    pub fn start(n_nodes: usize) -> Result<Self> {
+    pub fn start(
+        n_nodes: usize,
+        mut prepare: impl FnMut(Daemon) -> Result<Daemon>,
+    ) -> Result<Self> {
         // What may be missing comes first: it may have to be built, which takes its time.
         let gate = crate::flocker_gate()?;
         let (docker, home) = (Dockerd::start()?, Home::new()?);
         let mut this = Self { daemons: Vec::new(), docker, home, gate, told: false };
         for (idx, name) in NAMES.iter().enumerate().take(n_nodes) {
-            let daemon = this.new_daemon(name, idx)?;
+            let daemon = prepare(this.new_daemon(name, idx)?)?;
             this.daemons.push(daemon);
         }
         this.daemons.iter_mut().try_for_each(Daemon::start)?;

@@ -58,6 +58,27 @@ impl Daemon {
         self
     }
 
+    /// The same with the storage backend of this component, which is granted a store and, as `pool`, a folder of the
+    /// node's own.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn with_backend(self, component: &Path) -> Result<Self> {
+        let folder = self.backend_pool();
+        fs::create_dir_all(&folder)?;
+        let grant = format!("directory=pool:{}", folder.display());
+        let mut this = self.without("--pool-size");
+        this.set(&["--plugin", &component.display().to_string(), "--grant", &grant]);
+        this.arguments.extend(["--grant".to_owned(), "kv=1MiB".to_owned()]);
+        Ok(this)
+    }
+
+    /// Where a backend that is a plugin keeps its volumes.
+    #[must_use]
+    pub fn backend_pool(&self) -> PathBuf {
+        self.state.with_extension("pool")
+    }
+
     /// The same at this address.
     #[must_use]
     pub fn at(mut self, address: impl Into<Ipv4Addr>) -> Self {

@@ -15,10 +15,10 @@ mod say;
 mod wait;
 
 pub use client::{Client, Seen};
-pub use cluster::{Cluster, NAMES, manifest, scenario};
+pub use cluster::{Cluster, NAMES, manifest, scenario, scenario_with};
 pub use daemon::Daemon;
 pub use dockerd::{Container, Dockerd, IMAGE};
 pub use flocker::{Flocker, Operation, Said};
-pub use programs::{flocker_gate, flocker_runtime, policy};
+pub use programs::{flocker_gate, flocker_runtime, plugin};
 pub use say::say;
 pub use wait::{LIMIT, until, within};

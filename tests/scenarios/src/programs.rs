@@ -32,17 +32,17 @@ pub fn flocker_gate() -> Result<PathBuf> {
     flocker_docker::testing::gate().context("could not build flocker-gate")
 }
 
-/// A policy of `plugins/`.
+/// A component of `plugins/`.
 ///
 /// # Errors
 /// When it was not built.
-pub fn policy(name: &str) -> Result<PathBuf> {
+pub fn plugin(name: &str) -> Result<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../plugins/target/wasm32-unknown-unknown/release");
     let component = folder.join(format!("{name}.wasm"));
     component.canonicalize().with_context(|| {
         format!(
-            "there is no policy at `{}`\nhint: cd plugins && cargo build --release",
+            "there is no plugin at `{}`\nhint: cd plugins && cargo build --release",
             component.display()
         )
     })

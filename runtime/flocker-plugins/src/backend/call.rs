@@ -2,6 +2,7 @@
 //! what crosses the border. An instance that failed is dropped, and the same request is made to a fresh one.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -51,6 +52,8 @@ pub(crate) struct Count {
     pub(crate) calls: u64,
     pub(crate) failures: u64,
     pub(crate) last_failure: Option<String>,
+    /// Functions that broke it when they were last called, and how.
+    pub(crate) broken: BTreeMap<&'static str, String>,
 }
 
 /// A backend that can be called, many calls at a time.
@@ -99,7 +102,7 @@ impl Plugin {
         let mut attempt = 1;
         loop {
             let result = self.attempt(wall, question).await;
-            self.note(&result);
+            self.note(Q::FUNCTION, &result);
             match result {
                 Err(Failure::Broken { class, message })
                     if attempt < self.shared.limits.attempts =>
@@ -202,12 +205,15 @@ impl Plugin {
         }
     }
 
-    fn note<T>(&self, result: &Result<T, Failure>) {
+    fn note<T>(&self, function: &'static str, result: &Result<T, Failure>) {
         let mut count = lock(&self.count);
         count.calls += 1;
         if let Err(failure @ Failure::Broken { .. }) = result {
             count.failures += 1;
-            count.last_failure = Some(failure.to_string());
+            count.last_failure = Some(format!("`{function}`: {failure}"));
+            count.broken.insert(function, failure.to_string());
+        } else {
+            count.broken.remove(function);
         }
     }
 

@@ -22,11 +22,11 @@ use crate::{
 };
 
 /// `info.attrs` by these keys name what a backend needs (wit/codes.md).
-const NEEDS_DIRECTORY: &str = "directory";
-const NEEDS_HTTP: &str = "http";
-const NEEDS_COMMAND: &str = "command";
-const NEEDS_DEVICE: &str = "device";
-const NEEDS_SECRET: &str = "secret";
+pub(super) const NEEDS_DIRECTORY: &str = "directory";
+pub(super) const NEEDS_HTTP: &str = "http";
+pub(super) const NEEDS_COMMAND: &str = "command";
+pub(super) const NEEDS_DEVICE: &str = "device";
+pub(super) const NEEDS_SECRET: &str = "secret";
 
 /// All that one backend may use.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use wasmtime::component::Component;
 
 use super::{
     PluginBackend, answers,
+    bindings::exports::flocker::plugin::lifecycle::Info,
     call::Plugin,
     copies::Copies,
     devices::Devices,
@@ -19,6 +20,7 @@ use super::{
     kv::QUOTA_MAX,
     limits::{self, BackendLimits},
     mounts::Mounts,
+    needs::refused,
     node::Node,
     questions::{Describe, DescribeBackend},
     state::Shared,
@@ -28,9 +30,10 @@ use crate::{
     contract::{self, Hook, Misfit},
     engine::EngineError,
     grants::Grants,
-    load::{self, LoadError, Refusal},
-    plugin::Loaded,
+    load::{self, LoadError, Refusal, Trust},
     settings,
+    signature::PublicKey,
+    watchdog::Watchdog,
 };
 
 /// A storage backend as the operator configured it.
@@ -48,6 +51,8 @@ pub struct BackendConfig {
     pub cache: Option<PathBuf>,
     /// What it may use up.
     pub limits: BackendLimits,
+    /// Whose signature the component must have; nobody's if there is no key.
+    pub signed_by: Option<PublicKey>,
 }
 
 /// Why a backend cannot be used.
@@ -86,33 +91,13 @@ impl PluginBackend {
     /// # Errors
     /// [`OpenBackendError`] says what is wrong with the file, the grants, the folders or the plugin.
     pub async fn open(config: BackendConfig) -> Result<Self, OpenBackendError> {
-        let (engine, watchdog) = limits::start(config.cache.as_deref())?;
-        let watchdog = Arc::new(watchdog);
-        let refuse = |reason| LoadError { path: config.path.clone(), reason };
-        let settings =
-            if config.settings.trim().is_empty() { "{}" } else { config.settings.as_str() };
-        let document = settings::parse(settings).map_err(refuse)?;
-        let checked = check(&engine, &config.path, config.limits.file_bytes).map_err(refuse)?;
-        let stem = config.path.file_stem().map(|s| tame(&s.to_string_lossy(), 64));
-        let stem = stem.unwrap_or_default();
-        let types = |e: wasmtime::Error| refuse(Refusal::Types(tame(&format!("{e:#}"), 400)));
-
-        // Asked who it is before it is given anything.
-        let nothing = shared(&stem, &config.limits, Given::nothing());
-        let stranger = Plugin::new(&checked.component, Arc::clone(&watchdog), settings, nothing)
-            .map_err(types)?;
-        let info = stranger.ask_unconfigured(config.limits.wall_look, &Describe).await.map_err(
-            |failure| {
-                refuse(Refusal::Failed {
-                    doing: "was asked for its name",
-                    failure: failure.into_policy_failure(),
-                })
-            },
-        )?;
-        settings::check(&info.settings_schema, &document).map_err(refuse)?;
-        let name = tame(info.name.trim(), 64);
-        let name = if name.is_empty() { stem } else { name };
-
+        let signed_by = config.signed_by.clone();
+        let trust = Trust { bytes_max: config.limits.file_bytes, signed_by };
+        let met =
+            meet(&config.path, &config.settings, &config.limits, config.cache.as_deref(), &trust)
+                .await?;
+        let loaded = met.loaded();
+        let Met { checked, watchdog, settings, info, name } = met;
         let given = Given::of(&name, &info, checked.needs_kv, &config)?;
         // Before the folders that nobody else may enter: containers' mounts start in this one.
         let shown = config.state_dir.join("volumes");
@@ -121,32 +106,81 @@ impl PluginBackend {
             .and_then(|devices| Mounts::new(shown.clone(), devices))
             .map_err(|error| OpenBackendError::Folder { path: shown, error })?;
         let shared = shared(&name, &config.limits, given);
-        let plugin = Plugin::new(&checked.component, watchdog, settings, shared).map_err(types)?;
+        let plugin = Plugin::new(&checked.component, watchdog, &settings, shared);
+        let plugin = plugin.map_err(|e| refused(&config.path)(types(&e)))?;
         let node = node(plugin, mounts, &config.state_dir).await?;
-        let loaded = Loaded {
-            name,
-            version: tame(info.version.trim(), 32),
-            digest: checked.digest,
-            hooks: vec![Hook::StorageBackend],
-            settings_schema: info.settings_schema,
-        };
         tracing::info!(plugin = %loaded.name, version = %loaded.version, digest = %loaded.digest, driver = %node.description.driver, "storage backend loaded");
-        Ok(Self { node: Arc::new(node), loaded })
+        let (path, file_bytes_max) = (config.path, config.limits.file_bytes);
+        Ok(Self { node: Arc::new(node), loaded, path, file_bytes_max })
     }
 }
 
-/// A component that may be instantiated as a backend.
-struct Checked {
-    component: Component,
-    digest: String,
-    needs_kv: bool,
+/// A backend that said who it is, and was given nothing.
+pub(super) struct Met {
+    pub(super) checked: Checked,
+    watchdog: Arc<Watchdog>,
+    /// A JSON document that fits its schema.
+    settings: String,
+    pub(super) info: Info,
+    pub(super) name: String,
 }
 
-fn check(engine: &wasmtime::Engine, path: &Path, bytes_max: u64) -> Result<Checked, Refusal> {
-    let bytes = load::read(path, bytes_max)?;
-    load::recognise(&bytes)?;
+/// Asks a component who it is before it is given anything.
+pub(super) async fn meet(
+    path: &Path,
+    settings: &str,
+    limits: &BackendLimits,
+    cache: Option<&Path>,
+    trust: &Trust,
+) -> Result<Met, OpenBackendError> {
+    let (engine, watchdog) = limits::start(cache)?;
+    let (watchdog, refuse) = (Arc::new(watchdog), refused(path));
+    let settings = if settings.trim().is_empty() { "{}" } else { settings };
+    let document = settings::parse(settings).map_err(refuse)?;
+    let bytes = trust.read(path).map_err(refuse)?;
+    let checked = check_bytes(&engine, &bytes).map_err(refuse)?;
+    let stem = path.file_stem().map(|s| tame(&s.to_string_lossy(), 64)).unwrap_or_default();
+    let stranger =
+        stranger(&checked, Arc::clone(&watchdog), settings, &stem, limits).map_err(refuse)?;
+    let info = stranger.ask_unconfigured(limits.wall_look, &Describe).await.map_err(|failure| {
+        refuse(Refusal::Failed {
+            doing: "was asked for its name",
+            failure: failure.into_policy_failure(),
+        })
+    })?;
+    settings::check(&info.settings_schema, &document).map_err(refuse)?;
+    let name = tame(info.name.trim(), 64);
+    let name = if name.is_empty() { stem } else { name };
+    Ok(Met { checked, watchdog, settings: settings.to_owned(), info, name })
+}
+
+/// A plugin without any grant, if its types are those of this host.
+pub(super) fn stranger(
+    checked: &Checked,
+    watchdog: Arc<Watchdog>,
+    settings: &str,
+    name: &str,
+    limits: &BackendLimits,
+) -> Result<Plugin, Refusal> {
+    let nothing = shared(name, limits, Given::nothing());
+    Plugin::new(&checked.component, watchdog, settings, nothing).map_err(|e| types(&e))
+}
+
+fn types(error: &wasmtime::Error) -> Refusal {
+    Refusal::Types(tame(&format!("{error:#}"), 400))
+}
+
+/// A component that may be instantiated as a backend.
+pub(super) struct Checked {
+    component: Component,
+    pub(super) digest: String,
+    pub(super) needs_kv: bool,
+}
+
+pub(super) fn check_bytes(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Checked, Refusal> {
+    load::recognise(bytes)?;
     let malformed = |e: wasmtime::Error| Refusal::Malformed(tame(&format!("{e:#}"), 400));
-    let component = Component::from_binary(engine, &bytes).map_err(malformed)?;
+    let component = Component::from_binary(engine, bytes).map_err(malformed)?;
     let kind = component.component_type();
     let needs_kv = contract::check_backend_imports(kind.imports(engine).map(|(name, _)| name))?;
     let hooks = contract::check_exports(kind.exports(engine).map(|(name, _)| name))?;
@@ -154,7 +188,7 @@ fn check(engine: &wasmtime::Engine, path: &Path, bytes_max: u64) -> Result<Check
         let exports = hooks.iter().map(|hook| format!("`{hook}`")).collect::<Vec<_>>().join(", ");
         return Err(Misfit::NoBackend { exports }.into());
     }
-    Ok(Checked { component, digest: load::digest(&bytes), needs_kv })
+    Ok(Checked { component, digest: load::digest(bytes), needs_kv })
 }
 
 fn shared(name: &str, limits: &BackendLimits, given: Given) -> Shared {

@@ -1,6 +1,6 @@
 //! What operators ask, as a gRPC service: reads the request, asks the engine, writes the reply. Decides nothing.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, pin::Pin};
 
 use flocker_api::{
     Code, Failure, control_service,
@@ -12,18 +12,19 @@ use flocker_engine::{
     control::{Control, Copy, Deployed, Refusal},
 };
 use flocker_model::{App, AppRecord, ByteSize, Node, NodeName, Operation, OperationId};
-use flocker_plugins::{Health, PluginHost, PluginInfo, TrialInfo};
+use flocker_plugins::{BackendInfo, Health, Loaded, Mode, PluginInfo, TrialInfo};
 use flocker_ports::{Clock as _, ObservedContainer, SystemClock};
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::{observation, watch};
+use crate::plugins::Plugins;
 
 /// Serves operators.
 pub(crate) fn control_server(
     control: Control,
     node: NodeName,
-    plugins: Arc<PluginHost>,
+    plugins: Plugins,
 ) -> control_server::ControlServer<impl control_server::Control> {
     control_service(Served { control, node, plugins })
 }
@@ -32,7 +33,7 @@ pub(crate) fn control_server(
 struct Served {
     control: Control,
     node: NodeName,
-    plugins: Arc<PluginHost>,
+    plugins: Plugins,
 }
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -348,7 +349,9 @@ impl control_server::Control for Served {
         &self,
         _: Request<v1::ListPluginsRequest>,
     ) -> Result<Response<v1::ListPluginsReply>, Status> {
-        let plugins = self.plugins.list().iter().map(plugin).collect();
+        let Plugins { policies, backend } = &self.plugins;
+        let storage = backend.iter().map(|backend| storage_plugin(&backend.info()));
+        let plugins = storage.chain(policies.list().iter().map(policy_plugin)).collect();
         Ok(Response::new(v1::ListPluginsReply { plugins }))
     }
 }
@@ -466,26 +469,18 @@ fn services(app: &App) -> Vec<v1::ServiceView> {
     app.services.iter().map(view).collect()
 }
 
-fn plugin(info: &PluginInfo) -> v1::Plugin {
-    let state = match &info.health {
-        Health::Good => info.mode.as_str(),
-        Health::Failing => "failing",
-        Health::Quarantined { .. } => "quarantined",
-    };
+fn policy_plugin(info: &PluginInfo) -> v1::Plugin {
     let failure = info.last_failure.as_ref().map(|(_, f)| format!("{}: {}", f.class, f.message));
     let refused = info.refused.as_ref().map(|why| format!("its file as it is now: {why}"));
     v1::Plugin {
-        name: info.loaded.name.clone(),
-        version: info.loaded.version.clone(),
-        digest: info.loaded.digest.clone(),
-        hooks: info.loaded.hooks.iter().map(|hook| hook.as_str().to_owned()).collect(),
         weight: info.weight,
-        state: state.to_owned(),
+        state: standing(&info.health, info.mode.as_str()).to_owned(),
         trouble: refused.or(failure),
         n_calls: info.calls,
         n_failures: info.failures,
         n_disagreements: info.disagreements,
         next: info.trial.as_ref().map(next_build),
+        ..plugin(&info.loaded)
     }
 }
 
@@ -499,5 +494,34 @@ fn next_build(trial: &TrialInfo) -> v1::NextBuild {
         until_ms: trial.until.0,
         n_disagreements: trial.disagreements,
         trouble: trial.failed.as_ref().map(|f| format!("{}: {}", f.class, f.message)),
+    }
+}
+
+/// A node has one backend, which is obeyed alone: it has no weight.
+fn storage_plugin(info: &BackendInfo) -> v1::Plugin {
+    v1::Plugin {
+        state: standing(&info.health, Mode::Active.as_str()).to_owned(),
+        trouble: info.last_failure.clone(),
+        n_calls: info.calls,
+        n_failures: info.failures,
+        ..plugin(&info.loaded)
+    }
+}
+
+fn standing(health: &Health, mode: &'static str) -> &'static str {
+    match health {
+        Health::Good => mode,
+        Health::Failing => "failing",
+        Health::Quarantined { .. } => "quarantined",
+    }
+}
+
+fn plugin(loaded: &Loaded) -> v1::Plugin {
+    v1::Plugin {
+        name: loaded.name.clone(),
+        version: loaded.version.clone(),
+        digest: loaded.digest.clone(),
+        hooks: loaded.hooks.iter().map(|hook| hook.as_str().to_owned()).collect(),
+        ..v1::Plugin::default()
     }
 }

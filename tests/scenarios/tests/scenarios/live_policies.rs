@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
-use scenarios::{Cluster, policy, say, scenario};
+use scenarios::{Cluster, plugin, say, scenario};
 use serde_json::Value;
 
 const NODES: [&str; 2] = ["n1", "n2"];
@@ -26,7 +26,7 @@ fn another_policy_gives_another_placement_and_says_why() -> Result<()> {
 fn placed(cluster: &mut Cluster, name: &str, n_nodes: usize, neighbours: usize) -> Result<()> {
     let leader = cluster.node("n1")?;
     leader.stop()?;
-    leader.set(&["--plugin", &policy(name)?.display().to_string()]);
+    leader.set(&["--plugin", &plugin(name)?.display().to_string()]);
     leader.start()?;
     cluster.all_alive()?;
 

@@ -1,5 +1,9 @@
 //! Scenarios with real processes: daemons, a Docker of their own, pools, and a client that counts.
 
+#[path = "../../../../runtime/flocker-plugins/tests/backend/forge.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the host's own tests use all of it")]
+mod forge;
+mod live_backends;
 mod live_drain;
 mod live_faults;
 mod live_hostile;
