@@ -16,6 +16,7 @@ mod bindings;
 mod breaker;
 mod chatter;
 mod columns;
+pub mod conformance;
 mod contract;
 mod dictionary;
 mod effort;

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
+use flocker_plugins::Grant;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
@@ -50,24 +51,37 @@ pub(crate) enum AuthorCommand {
     },
     /// Load a plugin as a node does, and show its name, hooks and settings
     ///
-    /// It is started, asked who it is, and configured, under the limits of a node. Status 1: a node would not load it.
+    /// It is started, asked who it is, and configured, under the limits of a node. Of a storage backend it is shown what
+    /// it needs to be granted; it is not configured. Status 1: a node would not load it.
     #[command(
-        after_help = "Examples:\n  flocker plugin check policy.wasm\n  flocker plugin check policy.wasm --settings '{\"zone\": \"eu\"}'\n  flocker plugin check policy.wasm --settings @settings.json"
+        after_help = "Examples:\n  flocker plugin check policy.wasm\n  flocker plugin check policy.wasm --settings '{\"zone\": \"eu\"}'\n  flocker plugin check policy.wasm --settings @settings.json\n  flocker plugin check dir_backend.wasm --grant directory=pool:/srv/pool"
     )]
     Check {
         /// The plugin
         file: PathBuf,
+        /// For a backend: something that it would be granted; may be given several times
+        #[arg(long, value_name = "GRANT")]
+        grant: Vec<Grant>,
         #[command(flatten)]
         settings: Settings,
     },
-    /// Ask a plugin questions about made-up clusters, and compare its answers with what is expected
+    /// Ask a policy questions about made-up clusters, or try every rule of the contract on a storage backend
+    ///
+    /// A policy's answers are compared with what is expected. A backend plays two nodes in new folders, one in each
+    /// directory that is granted, which are removed again; it is mounted, so this needs root.
     #[command(after_help = SCENARIOS)]
     Test {
         /// The plugin
         file: PathBuf,
-        /// Files in TOML or JSON, each with a cluster, questions and what is expected
-        #[arg(required = true, value_name = "SCENARIO")]
+        /// For a policy: files in TOML or JSON, each with a cluster, questions and what is expected
+        #[arg(value_name = "SCENARIO")]
         scenarios: Vec<PathBuf>,
+        /// For a backend: something that it may have, as `flocker-runtime --grant` takes it; may be given several times
+        #[arg(long, value_name = "GRANT", conflicts_with = "scenarios")]
+        grant: Vec<Grant>,
+        /// For a backend: settings, as JSON, or the name of a file that holds them after an @ [default: none]
+        #[arg(long, value_name = "JSON|@FILE", conflicts_with = "scenarios")]
+        settings: Option<String>,
     },
     /// Measure what a decision costs at 10, 1,000 and 10,000 nodes, with ten volumes per node
     ///
@@ -202,7 +216,11 @@ A scenario, in TOML (JSON has the same keys):
 
 Questions are [[placement]], [[rebalance]], [[failover]], [[schedule]] and [[prune]].
 sdk/scenarios.md describes them all; examples/scenarios/ has some to copy.
-Status 1: an answer is not what was expected, or there is none.";
+Status 1: an answer is not what was expected, or there is none.
+
+A storage backend, in a folder that may be written to:
+  flocker plugin test dir_backend.wasm --grant directory=pool:/srv/pool
+Status 1: it breaks a rule.";
 
 #[derive(Debug, Args)]
 pub(crate) struct New {

@@ -1,5 +1,6 @@
 //! `flocker plugin`, for those who write plugins: works on files, with a node's own host and its limits, without a node.
 
+mod backend;
 mod bench;
 mod check;
 mod componentize;
@@ -19,7 +20,7 @@ use std::{
 };
 
 use flocker_api::{Code, Failure};
-use flocker_plugins::{Configured, HostConfig, Loaded, PluginHost};
+use flocker_plugins::{Configured, Hook, HostConfig, Loaded, PluginHost, exported_hooks};
 
 use crate::{
     args::{AuthorCommand, Settings},
@@ -41,8 +42,14 @@ fn work(command: AuthorCommand) -> Result<Answer, Failure> {
         AuthorCommand::Componentize { module, output } => {
             componentize::componentize(&module, &output)
         }
-        AuthorCommand::Check { file, settings } => check::check(&file, &settings),
-        AuthorCommand::Test { file, scenarios } => test::test(&file, &scenarios),
+        AuthorCommand::Check { file, settings, grant } => check::check(&file, &settings, grant),
+        AuthorCommand::Test { file, scenarios, grant, settings } => {
+            if exported_hooks(&file).map_err(unusable)?.contains(&Hook::StorageBackend) {
+                backend::test(&file, &scenarios, grant, &Settings { text: settings })
+            } else {
+                test::test(&file, &scenarios, !grant.is_empty() || settings.is_some())
+            }
+        }
         AuthorCommand::Bench { file, settings } => bench::bench(&file, &settings),
         AuthorCommand::Replay { file, records, since, settings } => {
             replay::replay(&file, &records, since, &settings)

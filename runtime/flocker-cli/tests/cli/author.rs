@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use crate::{command, shown};
 
-fn wasm(name: &str) -> PathBuf {
+pub(crate) fn wasm(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../plugins/target/wasm32-unknown-unknown/release");
     let path = folder.join(format!("{name}.wasm"));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail like tests")]
 
 mod author;
+mod backends;
 mod cluster;
 mod corpus;
 mod data;

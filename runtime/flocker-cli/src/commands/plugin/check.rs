@@ -2,16 +2,62 @@
 
 use std::path::Path;
 
-use flocker_api::Failure;
-use flocker_plugins::Hook;
+use flocker_api::{Code, Failure};
+use flocker_plugins::{
+    BackendNeeds, Grant, Grants, Hook, Loaded, Need, PluginBackend, exported_hooks,
+};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
-use super::{facts, host, listen, load};
+use super::{facts, host, listen, load, unusable};
 use crate::{args::Settings, show, terminal::Answer};
 
-pub(super) fn check(file: &Path, settings: &Settings) -> Result<Answer, Failure> {
+pub(super) fn check(
+    file: &Path,
+    settings: &Settings,
+    grants: Vec<Grant>,
+) -> Result<Answer, Failure> {
     listen();
+    if exported_hooks(file).map_err(unusable)?.contains(&Hook::StorageBackend) {
+        let grants = Grants::new(grants).map_err(unusable)?;
+        let settings = settings.read()?;
+        let needs = PluginBackend::needs(file, &settings, &grants);
+        let found = Handle::current().block_on(needs).map_err(unusable)?;
+        return Ok(backend(file, &found));
+    }
+    if !grants.is_empty() {
+        let message =
+            format!("`{}` is no storage backend, so it is granted nothing", file.display());
+        return Err(Failure::new(Code::INVALID_ARGUMENT, message).hint("leave `--grant` out"));
+    }
     let loaded = load(&host()?, file, settings.read()?)?;
+    let (json, text) = shown(file, &loaded);
+    Ok(Answer::new(json, text))
+}
+
+/// Each thing that it asks for, and whether it would get it.
+fn backend(file: &Path, found: &BackendNeeds) -> Answer {
+    let (mut json, mut text) = shown(file, &found.loaded);
+    let line = |need: &Need| match need.is_granted {
+        true => format!("{}, which is granted", need.what),
+        false => format!("{}   NOT GRANTED: `--grant {}`", need.what, need.grant),
+    };
+    let lines: Vec<_> = found.needs.iter().map(line).collect();
+    let lines = if lines.is_empty() { "nothing".to_owned() } else { lines.join("\n") };
+    text += &facts(&[("needs", lines)]);
+    let need = |n: &Need| json!({"what": n.what, "grant": n.grant, "granted": n.is_granted});
+    json["needs"] = found.needs.iter().map(need).collect();
+    let missing: Vec<_> = found.needs.iter().filter(|need| !need.is_granted).collect();
+    let failure = missing.first().map(|first| {
+        let message =
+            format!("a node would not load it: it needs {}, which was not granted", first.what);
+        Failure::new(Code::INVALID_ARGUMENT, message).hint(format!("`--grant {}`", first.grant))
+    });
+    Answer { failure, ..Answer::new(json, text) }
+}
+
+/// What it says of itself, for programs and for people.
+fn shown(file: &Path, loaded: &Loaded) -> (Value, String) {
     // It was understood when the settings were compared with it.
     let schema: Value = serde_json::from_str(&loaded.settings_schema).unwrap_or(Value::Null);
     let hook = |h: &Hook| {
@@ -38,5 +84,5 @@ pub(super) fn check(file: &Path, settings: &Settings) -> Result<Answer, Failure>
         "hooks": loaded.hooks.iter().map(|h| h.as_str()).collect::<Vec<_>>(),
         "settings_schema": schema,
     });
-    Ok(Answer::new(json, text))
+    (json, text)
 }

@@ -11,7 +11,24 @@ use super::{
 };
 use crate::terminal::Answer;
 
-pub(super) fn test(file: &Path, scenarios: &[PathBuf]) -> Result<Answer, Failure> {
+pub(super) fn test(
+    file: &Path,
+    scenarios: &[PathBuf],
+    is_told_as_backend: bool,
+) -> Result<Answer, Failure> {
+    let invalid =
+        |words: &str| Failure::new(Code::INVALID_ARGUMENT, format!("`{}` {words}", file.display()));
+    if is_told_as_backend {
+        return Err(invalid("is no storage backend, so it is granted nothing").hint(
+            "leave `--grant` and `--settings` out; a policy's settings are in its scenarios",
+        ));
+    }
+    if scenarios.is_empty() {
+        return Err(invalid(
+            "is no storage backend, so there is nothing to test without scenarios",
+        )
+        .hint("`flocker plugin test --help` shows a scenario"));
+    }
     listen();
     // All are read first: a mistake in the last one is seen before the first one is asked.
     let scenarios = scenarios.iter().map(|path| Ok((path, parsed(path)?)));

@@ -1,0 +1,113 @@
+//! The tools of those who write storage backends.
+
+use std::{fs, path::Path, process::Output};
+
+use serde_json::{Value, json};
+
+use crate::{author::wasm, command};
+
+fn run(words: &[&str]) -> Output {
+    command("unix:///nowhere", &["plugin", "--json"]).args(words).output().unwrap()
+}
+
+fn answer(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn backend() -> String {
+    wasm("dir_backend").display().to_string()
+}
+
+/// What an operator has to grant is known before anything of it is given.
+#[test]
+fn what_a_backend_needs_is_said_and_what_of_it_is_missing() {
+    let output = run(&["check", &backend()]);
+    let (found, said) = (answer(&output), String::from_utf8_lossy(&output.stderr).into_owned());
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("hint: `--grant directory=pool:/PATH`"), "{said}");
+    assert_eq!(found["hooks"], json!(["storage-backend"]));
+    let need = |granted: bool| {
+        let (what, grant) = ("a directory called `pool`", "directory=pool:/PATH");
+        json!([{"what": what, "grant": grant, "granted": granted}])
+    };
+    assert_eq!(found["needs"], need(false));
+
+    let output = run(&["check", &backend(), "--grant", "directory=pool:/srv"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(answer(&output)["needs"], need(true));
+
+    let found = answer(&run(&["inspect", &backend()]));
+    assert_eq!(found["fits"], true, "{found:#}");
+    let imports = found["imports"].as_array().unwrap();
+    assert!(imports.iter().all(|import| import["refused"] == Value::Null), "{found:#}");
+}
+
+#[test]
+fn what_is_for_the_other_kind_of_plugin_is_refused_with_a_hint() {
+    let spread = wasm("spread").display().to_string();
+    let refused = |words: &[&str], word: &str| {
+        let output = run(words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_ne!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains(word) && said.contains("hint: "), "{said}");
+    };
+    refused(&["test", &spread], "without scenarios");
+    refused(&["test", &spread, "--grant", "kv=1MiB"], "is granted nothing");
+    refused(&["check", &spread, "--grant", "kv=1MiB"], "is granted nothing");
+    refused(&["test", &backend(), "scenario.toml"], "has no scenarios");
+}
+
+/// All rules are kept but the one about quotas, which it does not claim to have; nothing is left of the trial.
+#[test]
+fn live_every_rule_is_tried_on_a_backend() {
+    let folder = tempfile::tempdir().unwrap();
+    let grant = format!("directory=pool:{}", folder.path().display());
+
+    let output = run(&["test", &backend(), "--grant", &grant]);
+
+    let found = answer(&output);
+    assert_eq!(output.status.code(), Some(0), "{found:#}");
+    let rules = found["rules"].as_array().unwrap();
+    let count = |outcome: &str| rules.iter().filter(|rule| rule["outcome"] == outcome).count();
+    assert_eq!((count("failed"), count("passed-over")), (0, 1), "{found:#}");
+    assert_eq!(found["passed"], count("passed"));
+    assert!(count("passed") >= 29, "{found:#}");
+    let over = rules.iter().find(|rule| rule["outcome"] == "passed-over").unwrap();
+    assert_eq!(over["rule"], "a_writer_hits_the_limit");
+    assert!(over["why"].as_str().unwrap().contains("`quota`"), "{over:#}");
+    nothing_left(folder.path());
+}
+
+/// A backend that cannot receive is told which rules it breaks, and how.
+#[test]
+fn live_a_backend_that_breaks_rules_is_told_which() {
+    let folder = tempfile::tempdir().unwrap();
+    let grant = format!("directory=pool:{}", folder.path().display());
+    // As an author's mistake would be: the same component with another path in it.
+    let broken = folder.path().join("broken.wasm");
+    let bytes = fs::read(wasm("dir_backend")).unwrap();
+    let names = b"snapshotsincoming";
+    let at = bytes.windows(names.len()).position(|window| window == names).unwrap();
+    let mut torn = bytes;
+    torn[at..at + names.len()].copy_from_slice(b"snapshotsin/oming");
+    fs::write(&broken, torn).unwrap();
+
+    let output = run(&["test", &broken.display().to_string(), "--grant", &grant]);
+
+    let found = answer(&output);
+    assert_eq!(output.status.code(), Some(1), "{found:#}");
+    let rules = found["rules"].as_array().unwrap();
+    let of = |name: &str| rules.iter().find(|rule| rule["rule"] == name).unwrap();
+    assert_eq!(of("create_makes_an_empty_live_volume_once")["outcome"], "passed", "{found:#}");
+    let failed = of("a_sent_snapshot_keeps_its_guid");
+    assert_eq!(failed["outcome"], "failed", "{found:#}");
+    assert!(failed["why"].as_str().unwrap().contains("plugin `dir`"), "{failed:#}");
+    fs::remove_file(&broken).unwrap();
+    nothing_left(folder.path());
+}
+
+fn nothing_left(granted: &Path) {
+    assert_eq!(fs::read_dir(granted).unwrap().count(), 0, "something is left of the trial");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&granted.display().to_string()), "{mounts}");
+}
