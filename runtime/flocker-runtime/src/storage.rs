@@ -58,7 +58,7 @@ async fn open(plugin: &BackendPlugin, config: &Config) -> anyhow::Result<PluginB
     Ok(opened.await?)
 }
 
-/// Takes a plugin's mounts away. Containers keep what they see; the next start makes the mounts anew.
+/// Takes a plugin's mounts away. Containers keep what they see; a mount is made again when it is needed.
 pub(crate) async fn close(plugin: Arc<PluginBackend>) {
     match tokio::task::spawn_blocking(move || plugin.close()).await {
         Ok(Ok(())) => {}

@@ -30,8 +30,8 @@ fn data_in_folders_outlives_the_daemon_and_goes_with_its_app() -> Result<()> {
         let client = Client::start(door);
         client.flows(50)?;
         listed(cluster)?;
-        restarted(cluster, &client, &home, Daemon::stop).context("asked to end")?;
-        restarted(cluster, &client, &home, Daemon::kill).context("killed")?;
+        restarted(cluster, &client, &home, Daemon::kill, 1).context("killed")?;
+        restarted(cluster, &client, &home, Daemon::stop, 0).context("asked to end")?;
         snapshot(cluster)?;
         let there = moved(cluster, &client, away).context("on the way there")?;
         ensure!(there.bytes > BALLAST_MIB << 20, "the data did not travel: {there:?}");
@@ -50,12 +50,13 @@ fn listed(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The daemon ends and comes back: the container went on running, and what it wrote meanwhile is there.
+/// The daemon ends, leaves so many mounts, and comes back: the container went on running, and its data is there.
 fn restarted(
     cluster: &mut Cluster,
     client: &Client,
     home: &str,
     end: impl Fn(&mut Daemon) -> Result<()>,
+    n_mounts: usize,
 ) -> Result<()> {
     let before = cluster.only_container(APP)?;
     let id = volume_id(cluster)?;
@@ -63,6 +64,8 @@ fn restarted(
     end(node)?;
     let log = live_log(node, &id)?;
     ensure!(!log.is_empty(), "the volume is empty while the daemon is away");
+    let left = fs::read_dir(node.state().join("backend/volumes"))?.count();
+    ensure!(left == n_mounts, "{left} mounts are left");
     node.start()?;
     cluster.all_alive()?;
     let after = cluster.only_container(APP)?;
@@ -151,6 +154,12 @@ fn hostile(create: &str, how: &str) -> Result<()> {
     };
     scenario_with(2, prepare, |cluster| {
         refused(cluster, how)?;
+        forge.clone().with("resize", DONE).write(folder.path());
+        let node = cluster.node("n2")?;
+        node.hang_up()?;
+        until("the operator to be told that the file changed", || {
+            Ok(node.said().contains("storage backend's file changed").then_some(()))
+        })?;
         cluster.all_alive()?;
         cluster.deploy(APP, PORT, &["n1"])?;
         Client::start(cluster.door("n2", PORT)?).check().context("through that node")
