@@ -156,6 +156,7 @@ async fn node(
         state_dir,
         cache: None,
         limits: BackendLimits { wall_change: WALL_CHANGE, ..BackendLimits::default() },
+        signed_by: None,
     };
     Ok(PluginBackend::open(config).await?)
 }

@@ -19,7 +19,7 @@ use flocker_engine::{
     leader::{Leader, LeaderParts},
 };
 use flocker_planner::{Policies, plan::Settings};
-use flocker_plugins::{PluginBackend, PluginHost};
+use flocker_plugins::PluginHost;
 use flocker_ports::{Store, SystemClock};
 use flocker_proxy::{Limits, Proxy, ProxyConfig};
 use flocker_replication::{Receiving, ReceivingConfig, Sender, SenderConfig};

@@ -77,9 +77,7 @@ fn need(key: &str, value: &str, grants: &Grants) -> Option<Need> {
             format!("command={wanted}"),
             grants.commands.contains(Path::new(value)),
         ),
-        NEEDS_HTTP => {
-            (format!("http ({wanted})"), "http=URL".to_owned(), !grants.http.is_empty())
-        }
+        NEEDS_HTTP => (format!("http ({wanted})"), "http=URL".to_owned(), !grants.http.is_empty()),
         NEEDS_DEVICE => (
             format!("devices ({wanted})"),
             "device=/dev/NAME*".to_owned(),

@@ -136,6 +136,7 @@ impl Node {
             state_dir: self.folder.path().join("state"),
             cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache")),
             limits: BackendLimits::default(),
+            signed_by: None,
         }
     }
 

@@ -58,6 +58,7 @@ impl World {
             state_dir: self.folder.path().join("state"),
             cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache")),
             limits,
+            signed_by: None,
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hostile::{Case, Expect, POLICIES, Question};
-use scenarios::{Cluster, IMAGE, policy, say, scenario, until};
+use scenarios::{Cluster, IMAGE, plugin, say, scenario, until};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -92,7 +92,7 @@ fn load<'a>(
     rebalance_every: &str,
 ) -> Result<Loaded<'a>> {
     let folder = tempfile::tempdir()?;
-    let mut config = format!("[[plugin]]\npath = \"{}\"\n", policy("spread")?.display());
+    let mut config = format!("[[plugin]]\npath = \"{}\"\n", plugin("spread")?.display());
     for case in cases {
         let file = path(&folder, case);
         fs::write(&file, case.build())?;
@@ -269,7 +269,7 @@ fn starts_not(cluster: &Cluster, case: &Case, words: &str) -> Result<()> {
 fn stays_as_it_is(cluster: &mut Cluster) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("p.wasm");
-    fs::copy(policy("spread")?, &file)?;
+    fs::copy(plugin("spread")?, &file)?;
     let leader = cluster.node("n1")?;
     leader.stop()?;
     leader.set(&["--plugin", &file.display().to_string()]);
