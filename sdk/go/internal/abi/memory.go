@@ -4,7 +4,7 @@
 // written by hand, since the layout of a Go struct is that of a record, with pointers of 4 bytes; so that no generator, and
 // no other module, is needed to build a policy.
 //
-// wit: f65aa7e3da676c49
+// wit: 305f4e3881c1f10f
 package abi
 
 import (
