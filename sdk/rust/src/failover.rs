@@ -63,7 +63,7 @@ impl Incident<'static> {
     /// For tests: this node has been silent for so long; it is fenced, and enough others agree.
     #[must_use]
     pub fn sample(node: &Node<'static>, now: Timestamp, silent: Duration) -> Self {
-        Self { node: node.clone(), now, silent, fenced: true, votes: 2, quorum: 2 }
+        Self { node: *node, now, silent, fenced: true, votes: 2, quorum: 2 }
     }
 }
 
