@@ -160,8 +160,12 @@ impl Node {
         let Some(first) = volumes.first() else { return Ok(Vec::new()) };
         // One that is named twice has one snapshot.
         let group: BTreeSet<&VolumeId> = volumes.iter().collect();
+        let mut live = BTreeSet::new();
         for volume in &group {
             let found = self.need(volume).await?;
+            if found.role == Role::Live {
+                live.insert(*volume);
+            }
             let exists = match found.role {
                 Role::Replica => {
                     self.all_snapshots(volume).await?.iter().any(|s| s.point.tag == *tag)
@@ -172,7 +176,7 @@ impl Node {
         }
         let names: Vec<String> = group.iter().map(ToString::to_string).collect();
         let question = questions::Snapshot { op: self.op(op), names, tag: tag.to_string() };
-        let paused = self.pause(&group).await?;
+        let paused = self.pause(op, &live).await?;
         let asked = self.change(op, first, question);
         let answer = if paused.is_empty() {
             asked.await?
@@ -189,14 +193,21 @@ impl Node {
         Ok(volumes.iter().filter_map(|volume| taken.get(volume).cloned()).collect())
     }
 
-    /// Holds up the writers of those volumes that are on devices.
-    async fn pause(&self, group: &BTreeSet<&VolumeId>) -> Result<Vec<Paused>, BackendError> {
+    /// Holds up the writers of those live volumes that are on devices.
+    async fn pause(
+        &self,
+        op: &Op,
+        live: &BTreeSet<&VolumeId>,
+    ) -> Result<Vec<Paused>, BackendError> {
         let mut paused = Vec::new();
-        if self.mounts.devices.are_granted() {
-            for volume in group {
-                let pause = |mounts: &Mounts, volume: &VolumeId| mounts.devices.pause(volume);
-                paused.extend(self.mounted("snapshot", volume, pause).await?);
-            }
+        for volume in live {
+            // After a restart only containers see the volume, and holding them up takes a mount of ours.
+            let Some(device) = self.device(op, volume).await? else { continue };
+            let pause = move |mounts: &Mounts, volume: &VolumeId| {
+                mounts.devices.live(volume, &device, None)?;
+                mounts.devices.pause(volume)
+            };
+            paused.extend(self.mounted("snapshot", volume, pause).await?);
         }
         Ok(paused)
     }

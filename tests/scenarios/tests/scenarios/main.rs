@@ -3,6 +3,7 @@
 #[path = "../../../../runtime/flocker-plugins/tests/backend/forge.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the host's own tests use all of it")]
 mod forge;
+mod live_arrays;
 mod live_backends;
 mod live_drain;
 mod live_faults;
