@@ -53,6 +53,22 @@ fn released_contracts_are_unchanged() {
     assert!(bad.is_empty(), "in wit/released:\n  {}", bad.join("\n  "));
 }
 
+/// Compilers write the paths of sources into what may panic: somebody's home and registry, for ever.
+#[test]
+fn compiled_plugins_name_no_place_of_the_machine_that_built_them() {
+    let names_one = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        let places = ["/home/", "/root/", "/tmp/"].map(str::as_bytes);
+        places.iter().any(|place| bytes.windows(place.len()).any(|part| part == *place))
+    };
+    let corpus = all_files(&root().join("wit/released"));
+    let compiled: Vec<_> =
+        corpus.iter().filter(|p| p.extension() == Some("wasm".as_ref())).collect();
+    assert!(!compiled.is_empty(), "there is no corpus");
+    let bad: Vec<_> = compiled.into_iter().filter(|path| names_one(path)).collect();
+    assert!(bad.is_empty(), "build them with `--remap-path-prefix`: {bad:?}");
+}
+
 #[test]
 fn a_change_an_addition_and_a_loss_are_seen() {
     let folder = tempfile::tempdir().unwrap();
