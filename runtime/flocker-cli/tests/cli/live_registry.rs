@@ -94,7 +94,7 @@ fn live_registry_a_plugin_comes_back_as_it_went() {
         &expect![[r#"
             pulled      spread.wasm, 64.1 KiB
             from        REGISTRY/acme/spread@DIGEST
-            digest      sha256:745cd6189506dd8c6e339b2637499f89ad1775a8d2b23092b971fac62a125233
+            digest      sha256:422bcd9331f8aecd19e9fc82c9e6e725a229a371a62e9ca5eda276f9cc9f2b36
             signed      with key 9CCF0940D3870EFC, verified, 0.1.0
         "#]],
     );
@@ -106,7 +106,7 @@ fn live_registry_a_plugin_comes_back_as_it_went() {
         &expect![[r#"
             pulled      again.wasm, 64.1 KiB
             from        REGISTRY/acme/spread@DIGEST
-            digest      sha256:745cd6189506dd8c6e339b2637499f89ad1775a8d2b23092b971fac62a125233
+            digest      sha256:422bcd9331f8aecd19e9fc82c9e6e725a229a371a62e9ca5eda276f9cc9f2b36
             signed      with key 9CCF0940D3870EFC, not verified: give the public key with `--key`
         "#]],
     );
