@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use wasmtime::{Cache, CacheConfig, Config, Engine, PoolingAllocationConfig};
+use wasmtime::{Cache, CacheConfig, Config, Enabled, Engine, PoolingAllocationConfig};
 
 use crate::{record::RecordsConfig, signature::PublicKey, watchdog::Watchdog};
 
@@ -33,7 +33,7 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Lines that it may write to the log in one call.
     pub log_lines: u32,
-    /// Calls after which its instance is replaced by a fresh one.
+    /// Questions after which its instance is replaced by a fresh one.
     pub calls_per_instance: u64,
 }
 
@@ -126,10 +126,10 @@ fn engine_config(cache: Option<Cache>, pooled: bool) -> Config {
         .cranelift_nan_canonicalization(true)
         .wasm_relaxed_simd(false)
         .wasm_memory64(false)
-        .memory_reservation(MEMORY_BYTES_MAX as u64)
-        .memory_guard_size(64 << 10)
         .memory_reservation_for_growth(0);
     if pooled {
+        // All that a 32-bit address can name, so that nothing has to be compared before an access.
+        config.memory_reservation(1 << 32);
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(COMPONENTS_MAX)
             .total_core_instances(COMPONENTS_MAX * INSTANCES_MAX)
@@ -140,9 +140,13 @@ fn engine_config(cache: Option<Cache>, pooled: bool) -> Config {
             .max_tables_per_component(8)
             .max_memory_size(MEMORY_BYTES_MAX)
             .table_elements(20_000)
-            // A small policy's whole memory stays mapped between its instances.
-            .linear_memory_keep_resident(128 << 10);
+            // What a small policy touched stays mapped between its instances, and is only made zero.
+            .linear_memory_keep_resident(2 << 20)
+            .table_keep_resident(64 << 10)
+            .pagemap_scan(Enabled::Auto);
         config.allocation_strategy(pool);
+    } else {
+        config.memory_reservation(MEMORY_BYTES_MAX as u64).memory_guard_size(64 << 10);
     }
     config
 }

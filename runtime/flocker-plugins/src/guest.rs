@@ -215,7 +215,8 @@ impl Blueprint {
         let spent = Spent { fuel, seen };
         match result {
             Ok(Ok(answer)) => {
-                let again = guest.calls < self.limits.calls_per_instance;
+                // Configuring it was a call, and no question.
+                let again = guest.calls <= self.limits.calls_per_instance;
                 (again.then_some(guest), spent, Ok(answer))
             }
             // It said no in an orderly way: nothing is wrong with the instance.

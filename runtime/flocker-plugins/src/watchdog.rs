@@ -15,6 +15,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 #[derive(Debug, Default)]
 struct Running {
     calls: usize,
+    /// Whether the thread has to be woken: a call costs a few microseconds, and waking it costs as much.
+    asleep: bool,
     closed: bool,
 }
 
@@ -55,8 +57,12 @@ impl Watchdog {
 
     /// Ticks until the returned value is dropped.
     pub(crate) fn watch(&self) -> Watch {
-        self.shared.lock().calls += 1;
-        self.shared.changed.notify_all();
+        let mut running = self.shared.lock();
+        running.calls += 1;
+        if running.asleep {
+            self.shared.changed.notify_all();
+        }
+        drop(running);
         Watch(Arc::clone(&self.shared))
     }
 }
@@ -80,8 +86,11 @@ impl Drop for Watchdog {
 
 fn tick(engine: &Engine, shared: &Shared) {
     loop {
-        let idle = shared.changed.wait_while(shared.lock(), |r| r.calls == 0 && !r.closed);
-        let running = idle.unwrap_or_else(PoisonError::into_inner);
+        let mut running = shared.lock();
+        running.asleep = true;
+        let woken = shared.changed.wait_while(running, |r| r.calls == 0 && !r.closed);
+        let mut running = woken.unwrap_or_else(PoisonError::into_inner);
+        running.asleep = false;
         if running.closed {
             return;
         }

@@ -24,72 +24,84 @@ impl<'a> Node<'a> {
 
     /// Whether it answered lately.
     #[must_use]
+    #[inline]
     pub fn is_alive(&self) -> bool {
         self.row.known(Known::NodeAlive).unwrap_or(0) != 0
     }
 
     /// Whether an operator wants it empty.
     #[must_use]
+    #[inline]
     pub fn is_draining(&self) -> bool {
         self.row.known(Known::NodeDraining).unwrap_or(0) != 0
     }
 
     /// Memory of the machine, in bytes; 0 while it has not said.
     #[must_use]
+    #[inline]
     pub fn memory(&self) -> u64 {
         self.row.known(Known::NodeMemory).unwrap_or(0)
     }
 
     /// Memory that no app was promised, in bytes.
     #[must_use]
+    #[inline]
     pub fn memory_free(&self) -> u64 {
         self.row.known(Known::NodeMemoryFree).unwrap_or(0)
     }
 
     /// Memory that apps were promised, in bytes.
     #[must_use]
+    #[inline]
     pub fn memory_promised(&self) -> u64 {
         self.row.known(Known::NodeMemoryPromised).unwrap_or(0)
     }
 
     /// CPUs of the machine, in thousandths.
     #[must_use]
+    #[inline]
     pub fn cpu_millis(&self) -> u64 {
         self.row.known(Known::NodeCpu).unwrap_or(0)
     }
 
     /// CPU that apps were promised, in thousandths.
     #[must_use]
+    #[inline]
     pub fn cpu_promised_millis(&self) -> u64 {
         self.row.known(Known::NodeCpuPromised).unwrap_or(0)
     }
 
     /// Size of its storage pool, in bytes.
     #[must_use]
+    #[inline]
     pub fn pool(&self) -> u64 {
         self.row.known(Known::NodePool).unwrap_or(0)
     }
 
     /// What is free in its storage pool, in bytes.
     #[must_use]
+    #[inline]
     pub fn pool_free(&self) -> u64 {
         self.row.known(Known::NodePoolFree).unwrap_or(0)
     }
 
     /// One-minute load average, in thousandths.
     #[must_use]
+    #[inline]
     pub fn load_millis(&self) -> u64 {
         self.row.known(Known::NodeLoad).unwrap_or(0)
     }
 
     /// How many apps it holds, arriving ones included.
     #[must_use]
+    #[inline]
     pub fn apps(&self) -> u64 {
         self.row.known(Known::NodeApps).unwrap_or(0)
     }
 
     /// How many volumes it owns.
     #[must_use]
+    #[inline]
     pub fn volumes(&self) -> u64 {
         self.row.known(Known::NodeVolumes).unwrap_or(0)
     }

@@ -109,24 +109,28 @@ impl Request {
 
     /// Memory that it may use, in bytes; 0 where it is not limited.
     #[must_use]
+    #[inline]
     pub fn memory(&self) -> u64 {
         self.memory
     }
 
     /// CPU that it may use, in thousandths; 0 where it is not limited.
     #[must_use]
+    #[inline]
     pub fn cpu_millis(&self) -> u32 {
         self.cpu_millis
     }
 
     /// What its volumes may hold, in bytes.
     #[must_use]
+    #[inline]
     pub fn size(&self) -> u64 {
         self.size
     }
 
     /// How many volumes it has. The node where it is counts them among its own.
     #[must_use]
+    #[inline]
     pub fn volumes(&self) -> u64 {
         self.volumes
     }
@@ -144,12 +148,14 @@ impl Request {
 
     /// Whether it is on this node now. What it uses there is among what the node has promised.
     #[must_use]
+    #[inline]
     pub fn is_at(&self, node: &Node) -> bool {
         self.current == Some(node.row.place())
     }
 
     /// Whether this node holds a copy of its data, so that less has to travel.
     #[must_use]
+    #[inline]
     pub fn is_held_by(&self, node: &Node) -> bool {
         self.is_at(node) || self.holders.contains(&node.row.place())
     }

@@ -14,6 +14,7 @@ pub const SCORE_MAX: u32 = 10_000;
 
 /// `part` of `whole` in ten-thousandths, at most all of it: what [`Score::share`] makes a score of. 0 when there is no whole.
 #[must_use]
+#[inline]
 pub fn share(part: u64, whole: u64) -> u32 {
     // Up to here 64 bits are enough; a division of 128 is a long loop in WebAssembly.
     const EXACT: u64 = u64::MAX / SCORE_MAX as u64;
@@ -39,12 +40,14 @@ thread_local! {
 impl Score {
     /// From 0 (as bad as it gets, but possible) to 10000 (perfect). More than that counts as 10000.
     #[must_use]
+    #[inline]
     pub fn good(points: u32) -> Self {
         Self { points: Some(points.min(SCORE_MAX)), code: 0, reason: None }
     }
 
     /// `part` of `whole` as a score: 3 of 4 is 7500. 0 when there is no whole.
     #[must_use]
+    #[inline]
     pub fn share(part: u64, whole: u64) -> Self {
         Self::good(share(part, whole))
     }
@@ -57,6 +60,7 @@ impl Score {
 
     /// The same, with a text that is put together only where somebody will read it.
     #[must_use]
+    #[inline]
     pub fn refuse_with(why: impl FnOnce() -> String) -> Self {
         Self::refusal().because_with(why)
     }
@@ -70,6 +74,7 @@ impl Score {
     /// The same, with a text that is put together only where somebody will read it: of thousands of nodes, the best ones
     /// and some of the refused ones are shown.
     #[must_use]
+    #[inline]
     pub fn because_with(self, why: impl FnOnce() -> String) -> Self {
         if SHOWN.get() { self.because(why()) } else { self }
     }
@@ -86,12 +91,14 @@ impl Score {
 
     /// As the contract writes it: -1 is a refusal.
     #[must_use]
+    #[inline]
     pub fn points(&self) -> i32 {
         self.points.and_then(|p| i32::try_from(p).ok()).unwrap_or(-1)
     }
 
     /// Whether the node must not be taken.
     #[must_use]
+    #[inline]
     pub fn is_refusal(&self) -> bool {
         self.points.is_none()
     }
@@ -133,6 +140,7 @@ impl Scores {
 
     /// How good each is, -1 for one that is refused.
     #[must_use]
+    #[inline]
     pub fn points(&self) -> &[i32] {
         &self.points
     }

@@ -18,7 +18,7 @@ mod forge;
 mod naive;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -62,14 +62,23 @@ fn host(limits: Limits, cache: Option<PathBuf>) -> PluginHost {
     PluginHost::new(HostConfig { limits, cache, ..HostConfig::default() }).unwrap()
 }
 
-/// One decision about a view that nobody has looked at yet: the leader makes a new one for each plan.
+/// More views than there are contenders.
+const KEPT_MAX: usize = 8;
+
+/// One decision about a view that nobody has looked at yet: the leader makes a new one for each plan. The view is kept for
+/// a while: whoever is the last to hold one spends longer on giving it back than on the decision.
 fn decide(
     policies: &dyn Policies,
     cluster: &ClusterView,
     question: &PlacementQuestion,
     times: &mut Times,
+    kept: &mut VecDeque<Arc<ClusterView>>,
 ) {
     let view = Arc::new(cluster.clone());
+    kept.push_back(Arc::clone(&view));
+    if kept.len() > KEPT_MAX {
+        kept.pop_front();
+    }
     let answers = times.measure(|| policies.place(&view, question));
     assert!(answers.iter().all(|a| a.answer.is_ok()), "{answers:?}");
 }
@@ -85,10 +94,17 @@ fn by_size(rounds: usize) -> Vec<serde_json::Value> {
         let mut naive = Contender::new();
         let mut times: BTreeMap<&str, Times> = BTreeMap::new();
         let view = Arc::new(cluster.clone());
+        let mut kept = VecDeque::new();
         for _ in 0..rounds {
-            decide(&BuiltIn, &cluster, &question, times.entry("native").or_default());
-            decide(&warm, &cluster, &question, times.entry("plugin").or_default());
-            decide(&fresh, &cluster, &question, times.entry("plugin, fresh instance").or_default());
+            decide(&BuiltIn, &cluster, &question, times.entry("native").or_default(), &mut kept);
+            decide(&warm, &cluster, &question, times.entry("plugin").or_default(), &mut kept);
+            decide(
+                &fresh,
+                &cluster,
+                &question,
+                times.entry("plugin, fresh instance").or_default(),
+                &mut kept,
+            );
             // The second question about the same view: its columns are there already.
             let again = times.entry("plugin, same view").or_default();
             drop(warm.place(&view, &question));
@@ -114,7 +130,7 @@ fn cold(rounds: usize) -> f64 {
     for _ in 0..=rounds {
         let host = host(Limits::default(), Some(folder.path().join("cache")));
         times.measure(|| host.load(&Configured::new(&policy())).unwrap());
-        decide(&host, &cluster, &question, &mut Times::default());
+        decide(&host, &cluster, &question, &mut Times::default(), &mut VecDeque::new());
     }
     // The first one compiled.
     times.0.remove(0);
