@@ -1,9 +1,10 @@
 #!/bin/sh
-# Writes {{name}}.wasm. The SDK and its compiler are fetched once, into this folder's own environment.
+# Writes {{name}}.wasm. The SDK and its compiler are fetched once, into an environment: this folder's own, or VENV.
 set -eu
 cd "$(dirname "$0")"
-if [ ! -x .venv/bin/componentize-py ]; then
-    python3 -m venv .venv
-    .venv/bin/pip install --quiet --editable "{{sdk}}"
+venv=${VENV:-.venv}
+if [ ! -x "$venv/bin/componentize-py" ]; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --editable "{{sdk}}"
 fi
-.venv/bin/python -m flocker_sdk.build
+"$venv/bin/python" -m flocker_sdk.build

@@ -1,6 +1,11 @@
 //! What this machine can do: root, Docker, btrfs, a registry. Looks only; changes nothing.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use crate::shell;
 
@@ -71,4 +76,34 @@ fn kernel_has_btrfs() -> bool {
     // A module that is not loaded yet is not listed; `mount` would load it.
     listed()
         || (is_root() && shell::output(Command::new("modprobe").arg("btrfs")).is_ok() && listed())
+}
+
+/// A Node.js that the SDK for JavaScript works with.
+pub(crate) fn node() -> Option<PathBuf> {
+    let said = |node: &PathBuf| shell::output(Command::new(node).arg("--version"));
+    shell::find("node").filter(|node| said(node).is_ok_and(|version| major(&version) >= Some(20)))
+}
+
+/// `v20.20.2`
+fn major(version: &str) -> Option<u32> {
+    version.trim().strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+/// A Python that the SDK for Python works with, and that makes environments, which Debian packages separately.
+pub(crate) fn python() -> Option<PathBuf> {
+    let check = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))";
+    shell::find("python3")
+        .filter(|python| shell::output(Command::new(python).args(["-c", check])).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_node_are_compared_as_numbers() {
+        assert_eq!(major("v20.20.2\n"), Some(20));
+        assert!(major("v9.11.2") < Some(20));
+        assert_eq!(major("20"), None);
+    }
 }

@@ -45,7 +45,7 @@ enum Chore {
     /// Freezes the contract with plugins.
     #[command(subcommand)]
     Wit(wit::Command),
-    /// Makes, builds and asks policies in Rust, C and Go, where their tools are here. `test` does it too.
+    /// Makes, builds and asks policies in each language whose tools are here. `test` does it too.
     Sdks {
         /// Only these languages.
         languages: Vec<String>,

@@ -31,7 +31,7 @@ const NEEDS: [Need; 5] = [
 ];
 
 /// What only tests need.
-const NEEDS_OF_TESTS: [Need; 6] = [
+const NEEDS_OF_TESTS: [Need; 7] = [
     Need {
         // As a service it would be open to the network.
         service: Some("docker-registry.service"),
@@ -46,6 +46,7 @@ const NEEDS_OF_TESTS: [Need; 6] = [
         "libclang-rt-14-dev-wasm32",
         "what clang 14 adds to policies in C",
     ),
+    Need::new("python3", "python3-venv", "environments for policies in Python"),
 ];
 
 /// Installs all that is missing; returns what still is.
@@ -158,6 +159,7 @@ fn is_here(need: &Need) -> bool {
         (None, "dockerd") => machine::docker_answers(),
         // Debian's other busybox is linked dynamically, and is of no use in an otherwise empty container.
         (Some(path), "busybox") => is_static(&path),
+        (Some(_), "python3") => machine::python().is_some(),
         (found, _) => found.is_some(),
     }
 }

@@ -10,48 +10,92 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::Summary;
-use crate::{artifacts, go, shell};
+use crate::{artifacts, go, machine, shell};
 
 const HOOKS: [&str; 4] = ["placement", "rebalance", "backups", "failover"];
 
-/// Programs by the variables that name them to a project's script, or what is missing.
+/// What a project's script needs, by the variables that name it, or what is missing.
 type Tools = Result<Vec<(&'static str, PathBuf)>, &'static str>;
 
 /// A language, and what can be done with it here.
 struct Language {
     name: &'static str,
-    /// Hooks whose policies are asked; the others are only built. A host that is built without optimisation takes half a
-    /// minute to compile what some languages bring along.
+    /// Hooks whose policies are built and asked alone. A host that is built without optimisation takes half a minute and
+    /// more to compile what some languages bring along.
     asked: &'static [&'static str],
+    /// A policy's file, where one component with all hooks is asked instead: the policies of `flocker plugin new`, joined
+    /// by what is in the SDK's `tests/every`.
+    joined: Option<&'static str>,
     /// What the script needs.
     tools: fn() -> Tools,
-    /// The author's own tests, in a project's folder.
-    own_tests: Option<&'static [&'static str]>,
-    /// A folder of `examples/`, and the policy that it builds.
-    example: Option<(&'static str, &'static str)>,
+    /// The author's own tests, run in a project's folder.
+    own_tests: Option<OwnTests>,
+    /// Words for the same program that run the SDK's tests, in the SDK's folder.
+    sdk_tests: Option<&'static [&'static str]>,
+    example: Option<Example>,
 }
 
-const LANGUAGES: [Language; 3] = [
+/// The program that runs an author's tests, found by the first of [`Tools`], and its words.
+struct OwnTests {
+    program: fn(&Path) -> PathBuf,
+    words: &'static [&'static str],
+}
+
+/// A folder of `examples/`, and the policy that it builds.
+#[derive(Clone, Copy)]
+struct Example {
+    folder: &'static str,
+    wasm: &'static str,
+}
+
+const LANGUAGES: [Language; 5] = [
     Language {
         name: "rust",
         asked: &HOOKS,
+        joined: None,
         tools: || Ok(Vec::new()),
         own_tests: None,
+        sdk_tests: None,
         example: None,
     },
     Language {
         name: "c",
         asked: &HOOKS,
+        joined: None,
         tools: c,
         own_tests: None,
-        example: Some(("apart-policy-c", "apart.wasm")),
+        sdk_tests: None,
+        example: Some(Example { folder: "apart-policy-c", wasm: "apart.wasm" }),
     },
     Language {
         name: "go",
         asked: &["placement"],
+        joined: None,
         tools: go,
-        own_tests: Some(&["test", "."]),
-        example: Some(("price-policy-go", "price.wasm")),
+        own_tests: Some(OwnTests { program: Path::to_path_buf, words: &["test", "."] }),
+        sdk_tests: None,
+        example: Some(Example { folder: "price-policy-go", wasm: "price.wasm" }),
+    },
+    Language {
+        name: "javascript",
+        asked: &[],
+        joined: Some("policy.js"),
+        tools: node,
+        own_tests: Some(OwnTests { program: Path::to_path_buf, words: &["test", "--silent"] }),
+        sdk_tests: Some(&["test", "--silent"]),
+        example: Some(Example { folder: "label-backups-typescript", wasm: "label-backups.wasm" }),
+    },
+    Language {
+        name: "python",
+        asked: &[],
+        joined: Some("policy.py"),
+        tools: python,
+        own_tests: Some(OwnTests {
+            program: |venv| venv.join("bin/python"),
+            words: &["-m", "unittest"],
+        }),
+        sdk_tests: Some(&["-m", "unittest", "discover", "tests"]),
+        example: Some(Example { folder: "weights-policy-python", wasm: "weights.wasm" }),
     },
 ];
 
@@ -64,6 +108,18 @@ fn c() -> Tools {
 
 fn go() -> Tools {
     go::find().map(|go| vec![("GO", go)]).ok_or("no Go 1.24 or newer is installed")
+}
+
+fn node() -> Tools {
+    machine::node().ok_or("no Node.js 20 or newer is installed")?;
+    let npm = shell::find("npm").ok_or("npm is not installed")?;
+    Ok(vec![("NPM", npm)])
+}
+
+/// One environment for all projects: the script makes it where it is missing.
+fn python() -> Tools {
+    machine::python().ok_or("no Python 3.11 or newer with venv is installed")?;
+    Ok(vec![("VENV", artifacts::target_folder().join("sdk-projects/venv"))])
 }
 
 /// Runs these languages, or all; those whose tools are missing are skipped by name.
@@ -91,7 +147,13 @@ impl Language {
         fs::create_dir_all(&folder)
             .with_context(|| format!("could not make `{}`", folder.display()))?;
         HOOKS.iter().try_for_each(|hook| self.project(&folder, hook, tools))?;
-        self.example.map_or(Ok(()), |(folder, wasm)| self.example(folder, wasm, tools))
+        self.joined.map_or(Ok(()), |file| self.join(&folder, file, tools))?;
+        self.example.map_or(Ok(()), |example| self.example(example, tools))?;
+        self.sdk_tests.map_or(Ok(()), |words| self.own_tests(&self.sdk(), Some(words), tools))
+    }
+
+    fn sdk(&self) -> PathBuf {
+        crate::root().join("sdk").join(self.name)
     }
 
     fn build(&self, project: &Path, tools: &[(&str, PathBuf)]) -> Result<()> {
@@ -100,37 +162,73 @@ impl Language {
         // One folder for all of them, so that what they share is built once.
         build.env("CARGO_TARGET_DIR", artifacts::target_folder().join("sdk-projects/target"));
         shell::run(&mut build)?;
-        match (self.own_tests, tools.first()) {
-            (Some(words), Some((_, tool))) => {
-                shell::run(Command::new(tool).args(words).current_dir(project))
-            }
-            (Some(_), None) | (None, _) => Ok(()),
-        }
+        self.own_tests(project, None, tools)
     }
 
-    fn example(&self, folder: &str, wasm: &str, tools: &[(&str, PathBuf)]) -> Result<()> {
-        let project = crate::root().join("examples").join(folder);
+    /// Runs what the author would, or these words, in a folder.
+    fn own_tests(
+        &self,
+        at: &Path,
+        words: Option<&[&str]>,
+        tools: &[(&str, PathBuf)],
+    ) -> Result<()> {
+        let Some((own, (_, tool))) = self.own_tests.as_ref().zip(tools.first()) else {
+            return Ok(());
+        };
+        shell::run(
+            Command::new((own.program)(tool)).args(words.unwrap_or(own.words)).current_dir(at),
+        )
+    }
+
+    fn example(&self, example: Example, tools: &[(&str, PathBuf)]) -> Result<()> {
+        let project = crate::root().join("examples").join(example.folder);
         self.build(&project, tools)?;
         let mut test = flocker(&project)?;
-        shell::run(test.args(["plugin", "test", wasm]).args(scenarios(&project)?))
+        shell::run(test.args(["plugin", "test", example.wasm]).args(scenarios(&project)?))
     }
 
     fn project(&self, folder: &Path, hook: &str, tools: &[(&str, PathBuf)]) -> Result<()> {
         let name = format!("my-{hook}");
-        let sdk = crate::root().join("sdk").join(self.name);
         let mut new = flocker(folder)?;
-        new.args(["plugin", "new", self.name, &name, "--hook", hook, "--sdk"]).arg(sdk);
+        new.args(["plugin", "new", self.name, &name, "--hook", hook, "--sdk"]).arg(self.sdk());
         shell::run(&mut new)?;
         let project = folder.join(&name);
         self.build(&project, tools)?;
-        let wasm = format!("{name}.wasm");
-        let words: &[&[&str]] = if self.asked.contains(&hook) {
-            &[&["check", &wasm], &["test", &wasm, "scenarios/first.toml"]]
-        } else {
-            &[] // `flocker plugin componentize` has checked its exports
-        };
-        words.iter().try_for_each(|w| shell::run(flocker(&project)?.arg("plugin").args(*w)))
+        if self.asked.contains(&hook) {
+            ask(&project, &format!("{name}.wasm"))?;
+        }
+        Ok(()) // `flocker plugin componentize` has checked the exports of the others
     }
+
+    /// The four policies as one component, in a copy of the first project.
+    fn join(&self, folder: &Path, file: &str, tools: &[(&str, PathBuf)]) -> Result<()> {
+        let project = folder.join("my-placement");
+        for hook in HOOKS {
+            let of = folder.join(format!("my-{hook}"));
+            let (from, extension) = (of.join(file), Path::new(file).extension());
+            let part = project.join(hook).with_extension(extension.unwrap_or_default());
+            copy(&from, &part)?;
+            copy(
+                &of.join("scenarios/first.toml"),
+                &project.join(format!("scenarios/{hook}.toml")),
+            )?;
+        }
+        copy(&self.sdk().join("tests/every").join(file), &project.join(file))?;
+        self.build(&project, tools)?;
+        ask(&project, "my-placement.wasm")
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let copied = fs::copy(from, to);
+    copied.with_context(|| format!("could not copy `{}` to `{}`", from.display(), to.display()))?;
+    Ok(())
+}
+
+/// Checks a component, and asks it what the project's scenarios do.
+fn ask(project: &Path, wasm: &str) -> Result<()> {
+    shell::run(flocker(project)?.args(["plugin", "check", wasm]))?;
+    shell::run(flocker(project)?.args(["plugin", "test", wasm]).args(scenarios(project)?))
 }
 
 /// The scenarios of a project.

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Writes weights.wasm. The SDK and its compiler are fetched once, into an environment: this folder's own, or VENV.
+set -eu
+cd "$(dirname "$0")"
+venv=${VENV:-.venv}
+if [ ! -x "$venv/bin/componentize-py" ]; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --editable ../../sdk/python
+fi
+"$venv/bin/python" -m flocker_sdk.build
