@@ -11,7 +11,7 @@ use flocker_model::{
 };
 
 pub(crate) use self::plugin::{
-    AuthorCommand, New, NewHook, PluginCommand, Pull, Push, RegistryArgs, Settings,
+    AuthorCommand, Limited, New, NewHook, PluginCommand, Pull, Push, RegistryArgs, Settings,
 };
 
 const EXAMPLES: &str = "\

@@ -11,7 +11,7 @@ use wasmtime::{Cache, CacheConfig, Config, Enabled, Engine, PoolingAllocationCon
 
 use crate::{record::RecordsConfig, signature::PublicKey, watchdog::Watchdog};
 
-/// What a plugin may use up. The defaults are generous to interpreters (Python, JavaScript) and still end a runaway
+/// What a plugin may use up; [`crate::OwnLimits`] change some of it for one plugin. The defaults are generous to interpreters (Python, JavaScript) and still end a runaway
 /// within two seconds.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -55,7 +55,7 @@ impl Default for Limits {
 }
 
 /// The pool's slots are this large, so no limit can be larger.
-const MEMORY_BYTES_MAX: usize = 64 << 20;
+pub(crate) const MEMORY_BYTES_MAX: usize = 64 << 20;
 /// Core instances in one component.
 const INSTANCES_MAX: u32 = 64;
 /// Memories in one component. A JavaScript component has three, two of them empty: they belong to what stands in for WASI.
@@ -71,7 +71,7 @@ pub struct HostConfig {
     /// Where compiled plugins are kept, so that large ones load in milliseconds. Must be writable by nobody else, as
     /// what is in it is executed. `None` compiles each time.
     pub cache: Option<PathBuf>,
-    /// What each plugin may use up.
+    /// What each plugin may use up that has no limits of its own.
     pub limits: Limits,
     /// Where questions and answers are kept, so that another plugin can be asked the same. `None` keeps none.
     pub records: Option<RecordsConfig>,

@@ -19,6 +19,7 @@ use crate::{
     contract::Hook,
     engine::Limits,
     hooks::{Ask, Entry},
+    own_limits::{Limit, advice},
     state::State,
     view::{Seen, Source, Unseen},
     watchdog::{TICK, Watchdog},
@@ -35,6 +36,7 @@ pub(crate) struct Moment {
 }
 
 /// What instances are made from.
+#[derive(Clone)]
 pub(crate) struct Blueprint {
     pre: InstancePre<State>,
     exports: Indices,
@@ -45,6 +47,7 @@ pub(crate) struct Blueprint {
 }
 
 /// Where in a component its exports are.
+#[derive(Clone)]
 struct Indices {
     lifecycle: lifecycle::GuestIndices,
     placement: Option<placement::GuestIndices>,
@@ -136,6 +139,11 @@ impl Blueprint {
 
     pub(crate) fn with_chatter(self, chatter: Chatter) -> Self {
         Self { chatter, ..self }
+    }
+
+    /// The same, with other limits: those of one plugin, or of one time.
+    pub(crate) fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Makes an instance. Start functions are the plugin's code too, so this is guarded as every other call is.
@@ -268,12 +276,25 @@ impl Blueprint {
         match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => failure(
                 "fuel",
-                format!("it used up its {} units of fuel{}", self.limits.fuel, inside(error)),
+                format!(
+                    "it used up its {} units of fuel{}{}",
+                    self.limits.fuel,
+                    inside(error),
+                    advice(Limit::Fuel(self.limits.fuel))
+                ),
             ),
-            Some(Trap::Interrupt) => failure(
-                "timeout",
-                format!("it took longer than {} ms{}", wall.as_millis(), inside(error)),
-            ),
+            Some(Trap::Interrupt) => {
+                // The time to start is everybody's.
+                let advice = if wall == self.limits.wall {
+                    advice(Limit::Wall(wall))
+                } else {
+                    String::new()
+                };
+                failure(
+                    "timeout",
+                    format!("it took longer than {} ms{}{advice}", wall.as_millis(), inside(error)),
+                )
+            }
             Some(trap) => {
                 let words = state
                     .chatter

@@ -25,6 +25,7 @@ use crate::{
     hooks::{self, Ask},
     inspect::{self, Inspection},
     load::{self, Checked, LoadError, Refusal, Trust},
+    own_limits::OwnLimits,
     plugin::{Asking, Loaded, Mode, Plugin, PluginInfo, Warm},
     record::{RecordError, Recorder},
     settings,
@@ -49,14 +50,16 @@ pub struct Configured {
     pub weight: u32,
     /// Whether its answers count.
     pub mode: Mode,
+    /// What it may use up, where that is not what the others may.
+    pub limits: OwnLimits,
 }
 
 impl Configured {
     /// A plugin without settings that counts as one.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        let settings = String::new();
-        Self { path: path.to_owned(), settings, weight: 1, mode: Mode::Active }
+        let (settings, limits) = (String::new(), OwnLimits::default());
+        Self { path: path.to_owned(), settings, weight: 1, mode: Mode::Active, limits }
     }
 }
 
@@ -194,12 +197,12 @@ impl PluginHost {
     }
 
     fn try_prepare(&self, configured: &Configured) -> Result<Plugin, Refusal> {
-        let Configured { path, settings, weight, mode } = configured;
+        let Configured { path, settings, weight, mode, limits } = configured;
         let settings = if settings.trim().is_empty() { "{}" } else { settings };
         let document = settings::parse(settings)?;
         let checked = load::check(&self.engine, path, &self.trust)?;
         let stem = path.file_stem().map(|s| tame(&s.to_string_lossy(), 64)).unwrap_or_default();
-        let blueprint = self.blueprint(&checked, &stem)?;
+        let blueprint = self.blueprint(&checked, &stem)?.with_limits(limits.over(&self.limits));
         let described = describe(&blueprint)?;
         settings::check(&described.settings_schema, &document)?;
         let name = if described.name.is_empty() { stem } else { described.name };
@@ -214,6 +217,7 @@ impl PluginHost {
             path: path.clone(),
             weight: *weight,
             mode: *mode,
+            limits: *limits,
             settings: settings.to_owned(),
             blueprint,
             warm: Mutex::new(Warm::new(guest)),
@@ -274,6 +278,11 @@ impl PluginHost {
         if let Some(recorder) = &self.recorder {
             recorder.flush();
         }
+    }
+
+    /// What a plugin without limits of its own may use up.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     fn plugins(&self) -> Vec<Slot> {

@@ -16,6 +16,7 @@ use crate::{
     contract::Hook,
     guest::{Blueprint, Guest, Moment, Spent},
     hooks::Ask,
+    own_limits::OwnLimits,
     record::{self, Asked, Recorder},
     upgrade::TrialInfo,
     view::Source,
@@ -93,6 +94,8 @@ pub struct PluginInfo {
     pub weight: u32,
     /// Whether its answers count.
     pub mode: Mode,
+    /// What it may use up, where that is not what the others may.
+    pub limits: OwnLimits,
     /// How it stands.
     pub health: Health,
     /// How often it was asked.
@@ -122,6 +125,7 @@ pub(crate) struct Plugin {
     pub(crate) path: PathBuf,
     pub(crate) weight: u32,
     pub(crate) mode: Mode,
+    pub(crate) limits: OwnLimits,
     pub(crate) settings: String,
     pub(crate) blueprint: Blueprint,
     pub(crate) warm: Mutex<Warm>,
@@ -319,7 +323,8 @@ impl Plugin {
 
     /// Whether another one would answer as this one does, and count as much.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        let of = |p: &Self| (p.loaded.digest.clone(), p.settings.clone(), p.weight, p.mode);
+        let of =
+            |p: &Self| (p.loaded.digest.clone(), p.settings.clone(), p.weight, p.mode, p.limits);
         of(self) == of(other)
     }
 
@@ -335,6 +340,7 @@ impl Plugin {
             path: self.path.clone(),
             weight: self.weight,
             mode: self.mode,
+            limits: self.limits,
             health,
             calls: warm.calls,
             failures: warm.failures,

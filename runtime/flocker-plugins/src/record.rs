@@ -24,8 +24,8 @@ use flocker_planner::PolicyFailure;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bindings::flocker::plugin::types, columns::Column, guest::Spent, hooks::Ask, plugin::Plugin,
-    view::Seen,
+    bindings::flocker::plugin::types, columns::Column, guest::Spent, hooks::Ask,
+    own_limits::OwnLimits, plugin::Plugin, view::Seen,
 };
 
 /// What a segment begins with: the format and its version.
@@ -84,6 +84,9 @@ pub(crate) struct Asked {
     pub(crate) verdict: Result<Vec<u8>, (String, String)>,
     pub(crate) fuel: u64,
     pub(crate) took: Duration,
+    /// What it might use up, where that is not what the others may. While on the disk, it stands before it.
+    #[serde(skip)]
+    pub(crate) limits: OwnLimits,
 }
 
 impl Asked {
@@ -107,6 +110,7 @@ impl Asked {
             verdict: verdict.as_ref().map(bytes).map_err(failed),
             fuel: spent.fuel,
             took,
+            limits: plugin.limits,
         }
     }
 }
@@ -126,6 +130,8 @@ enum Frame {
         /// Positions among the segment's columns.
         columns: BTreeMap<(String, String), Option<u32>>,
     },
+    /// Those of the next record, if there are any. Last, as positions here are what is written.
+    Limits(OwnLimits),
 }
 
 enum Job {
@@ -237,6 +243,9 @@ impl Writer {
             columns.insert(name, position);
         }
         asked.seen = Arc::new(seen);
+        if !asked.limits.is_empty() {
+            self.frame(&bytes(&Frame::Limits(asked.limits)))?;
+        }
         self.frame(&bytes(&Frame::Asked { asked: Box::new(asked), columns }))?;
         // A record is small and decisions are rare: whoever asks "why?" finds the newest one.
         self.flush()
@@ -347,6 +356,7 @@ fn read_segment(
         return false;
     }
     let mut columns: Vec<Arc<Column>> = Vec::new();
+    let mut limits = OwnLimits::default();
     loop {
         let payload = match frame(&mut file) {
             Ok(Some(payload)) => payload,
@@ -355,7 +365,9 @@ fn read_segment(
         };
         match postcard::from_bytes(&payload) {
             Ok(Frame::Column(column)) => columns.push(column),
+            Ok(Frame::Limits(own)) => limits = own,
             Ok(Frame::Asked { mut asked, columns: shown }) => {
+                asked.limits = std::mem::take(&mut limits);
                 if !wanted(&asked) {
                     continue;
                 }

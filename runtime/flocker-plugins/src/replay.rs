@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 
 use crate::{
     contract::Hook,
-    guest::{Guest, Moment},
+    engine::Limits,
+    guest::{Blueprint, Guest, Moment},
     hooks::{self, Ask},
     host::{Configured, PluginHost},
+    own_limits::OwnLimits,
     plugin::Plugin,
     record::{self, Asked},
     view::{Source, Unseen},
@@ -62,7 +64,8 @@ pub enum ReplayError {
 }
 
 impl PluginHost {
-    /// Asks a plugin, which need not be loaded, the questions in a folder of records since a time. Where a plugin of its
+    /// Asks a plugin, which need not be loaded, the questions in a folder of records since a time, each under the limits
+    /// that it was asked under then; limits of its own come before those. Where a plugin of its
     /// name was asked, it is compared with that one; otherwise with whoever was asked.
     ///
     /// # Errors
@@ -89,8 +92,14 @@ impl PluginHost {
             records.asked.iter().filter(named).filter(|a| !a.context.shadow).map(of).collect();
         // Where a new build was tried out beside the present one, what counted is what is compared.
         let tried_out = |a: &Asked| a.context.shadow && counted.contains(&of(a));
-        let mut replay = Replay { plugin: &plugin, guest: None, report: ReplayReport::default() };
-        replay.report.damaged = records.damaged;
+        let mut replay = Replay {
+            plugin: &plugin,
+            limits: self.limits(),
+            blueprint: plugin.blueprint.clone(),
+            own: configured.limits,
+            guest: None,
+            report: ReplayReport { damaged: records.damaged, ..ReplayReport::default() },
+        };
         for asked in &records.asked {
             let concerned = named(&asked) || !namesakes.contains(&asked.kind);
             if concerned && !(named(&asked) && tried_out(asked)) {
@@ -115,6 +124,11 @@ fn answers(plugin: &Plugin, asked: &Asked) -> bool {
 
 struct Replay<'a> {
     plugin: &'a Plugin,
+    /// Everybody's.
+    limits: &'a Limits,
+    blueprint: Blueprint,
+    /// Whose limits the blueprint and the instance have.
+    own: OwnLimits,
     guest: Option<Guest>,
     report: ReplayReport,
 }
@@ -170,8 +184,17 @@ impl Replay<'_> {
         }
     }
 
+    /// An instance has the limits that it was made with.
+    fn limit(&mut self, own: OwnLimits) {
+        if own != self.own {
+            (self.own, self.guest) = (own, None);
+            self.blueprint = self.plugin.blueprint.clone().with_limits(own.over(self.limits));
+        }
+    }
+
     fn put<Q: Ask>(&mut self, asked: &Asked, question: &Q) -> Result<Q::Verdict, PolicyFailure> {
-        let blueprint = &self.plugin.blueprint;
+        self.limit(self.plugin.limits.or(asked.limits));
+        let blueprint = &self.blueprint;
         let guest = match self.guest.take() {
             Some(guest) => guest,
             None => {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use flocker_model::Timestamp;
+use flocker_model::{ByteSize, Timestamp};
 use tracing::Level;
 use wasmtime::{
     ResourceLimiter,
@@ -14,6 +14,7 @@ use crate::{
     bindings::flocker::plugin::{cluster, log, metrics, types},
     chatter::{Chatter, tame},
     engine::Limits,
+    own_limits::{Limit, advice},
     view::{Seen, Source, View},
 };
 
@@ -166,8 +167,9 @@ impl ResourceLimiter for Meter {
         let total = self.memory.saturating_add(desired.saturating_sub(current));
         if total > self.memory_max {
             return self.refuse(format!(
-                "it asked for {total} bytes of memory, the limit is {}",
-                self.memory_max
+                "it asked for {total} bytes of memory, the limit is {}{}",
+                self.memory_max,
+                advice(Limit::Memory(ByteSize(self.memory_max as u64)))
             ));
         }
         self.memory = total;

@@ -50,6 +50,7 @@ With --config FILE, the same names, but for --log and --log-json, are keys of a 
   [[plugin]]
   path = \"level.wasm\"
   settings = { margin_percent = 20 }
+  limits = { fuel = \"4G\", wall = \"5s\" }
   [[plugin]]
   path = \"dir_backend.wasm\"
   grants = [\"directory=pool:/srv/pool\"]";

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
-use flocker_plugins::Grant;
+use flocker_plugins::{Grant, Limit};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
@@ -63,6 +63,8 @@ pub(crate) enum AuthorCommand {
         #[arg(long, value_name = "GRANT")]
         grant: Vec<Grant>,
         #[command(flatten)]
+        limited: Limited,
+        #[command(flatten)]
         settings: Settings,
     },
     /// Ask a policy questions about made-up clusters, or try every rule of the contract on a storage backend
@@ -82,22 +84,29 @@ pub(crate) enum AuthorCommand {
         /// For a backend: settings, as JSON, or the name of a file that holds them after an @ [default: none]
         #[arg(long, value_name = "JSON|@FILE", conflicts_with = "scenarios")]
         settings: Option<String>,
+        #[command(flatten)]
+        limited: Limited,
     },
     /// Measure what a decision costs at 10, 1,000 and 10,000 nodes, with ten volumes per node
     ///
     /// FIRST is the first question about a state of the cluster; the columns that a plugin reads are made then. MEDIAN
     /// and P99 are of the questions that follow. Fuel is the same on every machine, times are this machine's.
-    #[command(after_help = "Example:\n  flocker plugin bench policy.wasm --json > before.json")]
+    #[command(
+        after_help = "Examples:\n  flocker plugin bench policy.wasm --json > before.json\n  flocker plugin bench policy.wasm --limit fuel=4G --limit wall=5s"
+    )]
     Bench {
         /// The plugin
         file: PathBuf,
+        #[command(flatten)]
+        limited: Limited,
         #[command(flatten)]
         settings: Settings,
     },
     /// Ask a plugin what a node's plugins were asked before, and show where it answers otherwise
     ///
-    /// A plugin of the same name is compared with its former self, any other with whoever was asked. Status 1: it
-    /// answers otherwise, or could not be asked; with `--json`, only the latter has the key `error`.
+    /// A plugin of the same name is compared with its former self, any other with whoever was asked. Each question is
+    /// asked under the limits that it was asked under then. Status 1: it answers otherwise, or could not be asked; with
+    /// `--json`, only the latter has the key `error`.
     #[command(
         after_help = "Example:\n  flocker plugin replay new.wasm --records /var/lib/flocker/records --since 7d"
     )]
@@ -110,6 +119,8 @@ pub(crate) enum AuthorCommand {
         /// Only what was asked in so long before now, such as 12h or 7d [default: all there is]
         #[arg(long, value_parser = humantime::parse_duration)]
         since: Option<Duration>,
+        #[command(flatten)]
+        limited: Limited,
         #[command(flatten)]
         settings: Settings,
     },
@@ -246,6 +257,14 @@ pub(crate) enum NewHook {
     Backups,
     /// What becomes of the volumes of a silent node
     Failover,
+}
+
+/// What an operator would write under `limits` into a node's configuration.
+#[derive(Debug, Args)]
+pub(crate) struct Limited {
+    /// A limit other than a node's, such as fuel=4G, wall=5s or memory=32MiB; may be given several times
+    #[arg(long = "limit", value_name = "LIMIT")]
+    pub(crate) limits: Vec<Limit>,
 }
 
 /// What an operator would write into a node's configuration.

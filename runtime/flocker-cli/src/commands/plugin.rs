@@ -20,10 +20,12 @@ use std::{
 };
 
 use flocker_api::{Code, Failure};
-use flocker_plugins::{Configured, Hook, HostConfig, Loaded, PluginHost, exported_hooks};
+use flocker_plugins::{
+    Configured, Hook, HostConfig, Loaded, OwnLimits, PluginHost, exported_hooks,
+};
 
 use crate::{
-    args::{AuthorCommand, Settings},
+    args::{AuthorCommand, Limited, Settings},
     terminal::Answer,
 };
 
@@ -42,17 +44,23 @@ fn work(command: AuthorCommand) -> Result<Answer, Failure> {
         AuthorCommand::Componentize { module, output } => {
             componentize::componentize(&module, &output)
         }
-        AuthorCommand::Check { file, settings, grant } => check::check(&file, &settings, grant),
-        AuthorCommand::Test { file, scenarios, grant, settings } => {
+        AuthorCommand::Check { file, settings, limited, grant } => {
+            check::check(&file, &settings, limited, grant)
+        }
+        AuthorCommand::Test { file, scenarios, grant, settings, limited } => {
             if exported_hooks(&file).map_err(unusable)?.contains(&Hook::StorageBackend) {
+                limited.refuse_for_backend(&file)?;
                 backend::test(&file, &scenarios, grant, &Settings { text: settings })
             } else {
-                test::test(&file, &scenarios, !grant.is_empty() || settings.is_some())
+                let is_told_as_backend = !grant.is_empty() || settings.is_some();
+                test::test(&file, &scenarios, limited.read()?, is_told_as_backend)
             }
         }
-        AuthorCommand::Bench { file, settings } => bench::bench(&file, &settings),
-        AuthorCommand::Replay { file, records, since, settings } => {
-            replay::replay(&file, &records, since, &settings)
+        AuthorCommand::Bench { file, settings, limited } => {
+            bench::bench(&file, &settings, limited.read()?)
+        }
+        AuthorCommand::Replay { file, records, since, settings, limited } => {
+            replay::replay(&configured(&file, settings.read()?, limited.read()?), &records, since)
         }
         AuthorCommand::Sign { file, key, comment } => sign::sign(&file, &key, comment),
         AuthorCommand::Verify { file, key } => sign::verify(&file, &key),
@@ -83,12 +91,17 @@ fn cache() -> Option<PathBuf> {
 }
 
 /// Loads a plugin as a node does.
-fn load(host: &PluginHost, file: &Path, settings: String) -> Result<Loaded, Failure> {
-    host.load(&configured(file, settings)).map_err(unusable)
+fn load(
+    host: &PluginHost,
+    file: &Path,
+    settings: String,
+    limits: OwnLimits,
+) -> Result<Loaded, Failure> {
+    host.load(&configured(file, settings, limits)).map_err(unusable)
 }
 
-fn configured(file: &Path, settings: String) -> Configured {
-    Configured { settings, ..Configured::new(file) }
+fn configured(file: &Path, settings: String, limits: OwnLimits) -> Configured {
+    Configured { settings, limits, ..Configured::new(file) }
 }
 
 /// A file that cannot be used for what was asked.
@@ -101,6 +114,21 @@ fn listen() {
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).without_time();
     // There is no other: this program asks once.
     let _ = log.with_target(false).with_env_filter("plugin=trace").try_init();
+}
+
+impl Limited {
+    fn read(self) -> Result<OwnLimits, Failure> {
+        OwnLimits::new(self.limits).map_err(unusable)
+    }
+
+    fn refuse_for_backend(&self, file: &Path) -> Result<(), Failure> {
+        if self.limits.is_empty() {
+            return Ok(());
+        }
+        let message =
+            format!("`{}` is a storage backend, whose limits cannot be changed", file.display());
+        Err(Failure::new(Code::INVALID_ARGUMENT, message).hint("leave `--limit` out"))
+    }
 }
 
 impl Settings {

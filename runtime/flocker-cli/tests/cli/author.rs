@@ -262,6 +262,21 @@ fn costs_are_measured_at_three_sizes() {
     assert!(fuel.is_sorted() && fuel[0] > 0, "{fuel:?}");
 }
 
+#[test]
+fn a_limit_of_the_authors_is_what_is_measured_against() {
+    let desk = Desk::with(&[]);
+    let found = desk.json(&["bench", "policy.wasm", "--limit", "fuel=2M"]);
+    assert_eq!(found["fuel_max"], 2_000_000);
+    assert!(found["costs"][0]["fuel"].is_u64(), "{found}");
+    let said = found["costs"][2].to_string();
+    assert!(said.contains("it used up its 2000000 units of fuel"), "{said}");
+
+    let said = desk.run(&["check", "policy.wasm", "--limit", "wall=1h"]);
+    assert!(said.contains("`wall=1h` is not between 10ms and 10s"), "{said}");
+    let said = desk.run(&["check", "policy.wasm", "--limit", "fuel=2M", "--limit", "fuel=3M"]);
+    assert!(said.contains("`fuel` is limited twice"), "{said}");
+}
+
 /// `a` and `b` are empty, and `b` is half promised.
 fn view() -> Arc<ClusterView> {
     let node = |name: &str, promised: u64| NodeRow {

@@ -8,6 +8,7 @@ mod explained;
 mod forge;
 mod guest;
 mod hostile;
+mod limits;
 mod modes;
 mod policies_data;
 mod policies_placement;

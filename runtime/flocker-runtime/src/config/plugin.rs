@@ -2,12 +2,13 @@
 //! decides, never its name; what does not go together is refused before anything of it runs.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use flocker_plugins::{Configured, Grant, Grants, Hook, Mode, exported_hooks};
+use flocker_plugins::{Configured, Grant, Grants, Hook, Limit, Mode, OwnLimits, exported_hooks};
 use serde::Deserialize;
 
 /// One `[[plugin]]` of the file.
@@ -20,6 +21,25 @@ pub(super) struct FilePlugin {
     settings: Option<toml::Table>,
     #[serde(default)]
     grants: Vec<String>,
+    #[serde(default)]
+    limits: BTreeMap<String, LimitText>,
+}
+
+/// A limit in the file, with or without its unit.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum LimitText {
+    Text(String),
+    Number(u64),
+}
+
+impl LimitText {
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Number(number) => number.to_string(),
+        }
+    }
 }
 
 /// The component that keeps this node's volumes.
@@ -110,7 +130,10 @@ fn policy(told: FilePlugin) -> anyhow::Result<Configured> {
             "the `mode` of plugin `{path}` is wrong: {e}\nhint: `shadow` asks a plugin and does not obey it"
         )
     })?;
+    let limits = told.limits.iter().map(|(key, value)| Limit::parse(key, &value.text()));
+    let limits = limits.collect::<Result<Vec<_>, _>>().and_then(OwnLimits::new);
     Ok(Configured {
+        limits: limits.with_context(|| format!("the `limits` of plugin `{path}`"))?,
         settings: settings(&told)?,
         weight: told.weight.unwrap_or(1),
         mode: mode.unwrap_or_default(),
@@ -131,6 +154,11 @@ fn backend(told: FilePlugin, hooks: &[Hook], granted: Vec<Grant>) -> anyhow::Res
                 "the plugin `{path}` is a storage backend and has no `{key}`\nhint: leave it out; a node has one backend, which is used or not named"
             );
         }
+    }
+    if !told.limits.is_empty() {
+        bail!(
+            "the plugin `{path}` is a storage backend and has no `limits`\nhint: leave them out; a backend may take as long as its disks do"
+        );
     }
     let of_file = told.grants.iter().map(|text| text.parse::<Grant>());
     let of_file = of_file.collect::<Result<Vec<_>, _>>();
@@ -201,6 +229,17 @@ mod tests {
     }
 
     #[test]
+    fn one_policy_may_be_given_more_than_the_others() {
+        let folder = Folder::new();
+        let policy = folder.component("p.wasm", &["placement"]);
+        let rest = "limits = { fuel = \"4G\", wall = \"5s\", memory = 33554432 }";
+
+        let sorted = Plugins::sorted(vec![], vec![], vec![told(&policy, rest)]).unwrap();
+
+        assert_eq!(sorted.policies[0].limits.to_string(), "fuel=4G, wall=5s, memory=32MiB");
+    }
+
+    #[test]
     fn what_does_not_go_together_is_refused() {
         let folder = Folder::new();
         let policy = folder.component("p.wasm", &["placement"]);
@@ -221,6 +260,11 @@ mod tests {
         for (path, rest, words) in [
             (&policy, "grants = [\"kv=1MiB\"]", ["p.wasm", "no `grants`"]),
             (&policy, "mode = \"loud\"", ["p.wasm", "`mode`"]),
+            (&policy, "limits = { fuel = \"4P\" }", ["p.wasm", "fuel=4P"]),
+            (&policy, "limits = { fuel = 5 }", ["p.wasm", "between 1M and 100G"]),
+            (&policy, "limits = { wall = \"1h\" }", ["p.wasm", "between 10ms and 10s"]),
+            (&policy, "limits = { moons = 2 }", ["p.wasm", "`moons` is no limit"]),
+            (&backend, "limits = { fuel = \"4G\" }", ["b.wasm", "no `limits`"]),
             (&backend, "mode = \"shadow\"", ["b.wasm", "no `mode`"]),
             (&backend, "weight = 2", ["b.wasm", "no `weight`"]),
             (&backend, "grants = [\"moon\"]", ["b.wasm", "`moon` is no grant"]),

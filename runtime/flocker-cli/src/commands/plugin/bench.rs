@@ -10,7 +10,7 @@ use std::{
 
 use flocker_api::Failure;
 use flocker_planner::{ClusterView, Policies, PolicyAnswer, PolicyFailure};
-use flocker_plugins::{Hook, Limits, PluginHost};
+use flocker_plugins::{Hook, Limits, OwnLimits, PluginHost};
 use serde_json::{Value, json};
 
 use self::crowd::Crowd;
@@ -49,20 +49,24 @@ impl Measured {
     }
 }
 
-pub(super) fn bench(file: &Path, settings: &Settings) -> Result<Answer, Failure> {
+pub(super) fn bench(
+    file: &Path,
+    settings: &Settings,
+    limits: OwnLimits,
+) -> Result<Answer, Failure> {
     let host = host()?;
-    let loaded = load(&host, file, settings.read()?)?;
+    let loaded = load(&host, file, settings.read()?, limits)?;
     let mut costs = Vec::new();
     for n_nodes in SIZES {
         in_cluster(&host, &Crowd::new(n_nodes)?, n_nodes, &loaded.hooks, &mut costs);
     }
-    let limit = Limits::default();
+    let limit = limits.over(&Limits::default());
     let text = format!(
-        "{} {}: a call may use {} units of fuel and {} s\n\n{}",
+        "{} {}: a call may use {} units of fuel and {}\n\n{}",
         loaded.name,
         loaded.version,
         limit.fuel,
-        limit.wall.as_secs(),
+        humantime::format_duration(limit.wall),
         table(
             ["QUESTION", "NODES", "FUEL", "FIRST", "MEDIAN", "P99", "CALLS"],
             costs.iter().map(row)

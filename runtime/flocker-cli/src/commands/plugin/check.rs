@@ -10,15 +10,21 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::{facts, host, listen, load, unusable};
-use crate::{args::Settings, show, terminal::Answer};
+use crate::{
+    args::{Limited, Settings},
+    show,
+    terminal::Answer,
+};
 
 pub(super) fn check(
     file: &Path,
     settings: &Settings,
+    limited: Limited,
     grants: Vec<Grant>,
 ) -> Result<Answer, Failure> {
     listen();
     if exported_hooks(file).map_err(unusable)?.contains(&Hook::StorageBackend) {
+        limited.refuse_for_backend(file)?;
         let grants = Grants::new(grants).map_err(unusable)?;
         let settings = settings.read()?;
         let needs = PluginBackend::needs(file, &settings, &grants);
@@ -30,7 +36,7 @@ pub(super) fn check(
             format!("`{}` is no storage backend, so it is granted nothing", file.display());
         return Err(Failure::new(Code::INVALID_ARGUMENT, message).hint("leave `--grant` out"));
     }
-    let loaded = load(&host()?, file, settings.read()?)?;
+    let loaded = load(&host()?, file, settings.read()?, limited.read()?)?;
     let (json, text) = shown(file, &loaded);
     Ok(Answer::new(json, text))
 }

@@ -8,27 +8,25 @@ use std::{
 
 use flocker_api::{Code, Failure};
 use flocker_model::Timestamp;
-use flocker_plugins::{Difference, ReplayReport};
+use flocker_plugins::{Configured, Difference, ReplayReport};
 use serde_json::{Map, Value, json};
 
-use super::{configured, host, unusable};
-use crate::{args::Settings, show, terminal::Answer};
+use super::{host, unusable};
+use crate::{show, terminal::Answer};
 
 /// Differences that are shown to people; programs get them all.
 const SHOWN_MAX: usize = 20;
 
 pub(super) fn replay(
-    file: &Path,
+    plugin: &Configured,
     records: &Path,
     since: Option<Duration>,
-    settings: &Settings,
 ) -> Result<Answer, Failure> {
     let since = since.map_or(Timestamp(0), |since| {
         let before = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Timestamp(show::ms(before.saturating_sub(since)))
     });
-    let report =
-        host()?.replay(&configured(file, settings.read()?), records, since).map_err(unusable)?;
+    let report = host()?.replay(plugin, records, since).map_err(unusable)?;
     let failure = (!report.different.is_empty()).then(|| {
         let message = format!("{} of {} answers differ", report.different.len(), report.asked);
         Failure::new(Code::INVALID_ARGUMENT, message)

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use flocker_api::{Code, Failure};
+use flocker_plugins::OwnLimits;
 use serde_json::{Value, json};
 
 use super::{
@@ -14,6 +15,7 @@ use crate::terminal::Answer;
 pub(super) fn test(
     file: &Path,
     scenarios: &[PathBuf],
+    limits: OwnLimits,
     is_told_as_backend: bool,
 ) -> Result<Answer, Failure> {
     let invalid =
@@ -37,7 +39,7 @@ pub(super) fn test(
     for (path, scenario) in scenarios {
         // A host of its own: each may have other settings.
         let host = host()?;
-        let loaded = load(&host, file, scenario.settings())?;
+        let loaded = load(&host, file, scenario.settings(), limits)?;
         let outcomes = scenario.ask(&host, &loaded.hooks).map_err(|e| wrong(path, &e))?;
         for outcome in &outcomes {
             n_asked += 1;
