@@ -129,8 +129,8 @@ pub(crate) fn volumes() -> Vec<v1::VolumeView> {
         ..Default::default()
     };
     vec![
-        v1::VolumeView { volume: Some(data), used: Some(3 << 30) },
-        v1::VolumeView { volume: Some(photos), used: None },
+        v1::VolumeView { volume: Some(data), used: Some(3 << 30), trouble: None },
+        v1::VolumeView { volume: Some(photos), used: None, trouble: None },
     ]
 }
 
@@ -200,6 +200,8 @@ pub(crate) fn plugins() -> Vec<v1::Plugin> {
             n_disagreements: 1,
             trouble: None,
         }),
+        limits: String::new(),
+        node: "n1".to_owned(),
     };
     let binpack = v1::Plugin {
         name: "binpack".to_owned(),

@@ -128,7 +128,11 @@ impl control_server::Control for Served {
         let view = |volume: &flocker_model::Volume| {
             let owner = volume.owner.as_ref();
             let copy = owner.and_then(|node| self.copy_on(node, volume));
-            v1::VolumeView { volume: Some(volume.into()), used: copy.map(|c| c.used.0) }
+            v1::VolumeView {
+                volume: Some(volume.into()),
+                used: copy.map(|c| c.used.0),
+                trouble: None,
+            }
         };
         Ok(Response::new(v1::ListVolumesReply {
             volumes: state.volumes.values().map(|v| view(&v.value)).collect(),

@@ -32,6 +32,7 @@ pub(crate) fn to_message(observation: &Observation) -> v1::Observation {
             .iter()
             .map(|(volume, at)| parts::Written { volume: volume.to_string(), at_ms: at.0 })
             .collect(),
+        storage: None,
     }
 }
 
