@@ -73,8 +73,10 @@ async fn explain(client: &mut Client, subject: String) -> Result<Answer, Failure
 
 async fn plugins(client: &mut Client) -> Result<Answer, Failure> {
     let plugins = client.list_plugins(v1::ListPluginsRequest {}).await?.plugins;
-    let header =
-        ["PLUGIN", "VERSION", "STATE", "HOOKS", "WEIGHT", "CALLS", "FAILURES", "DIGEST", "TROUBLE"];
+    let header = [
+        "PLUGIN", "VERSION", "STATE", "HOOKS", "WEIGHT", "LIMITS", "CALLS", "FAILURES", "DIGEST",
+        "TROUBLE",
+    ];
     let text = table(
         header,
         plugins.iter().map(|plugin| {
@@ -84,6 +86,7 @@ async fn plugins(client: &mut Client) -> Result<Answer, Failure> {
                 plugin.state.clone(),
                 plugin.hooks.join(", "),
                 plugin.weight.to_string(),
+                or_dash(Some(plugin.limits.as_str()).filter(|limits| !limits.is_empty())),
                 plugin.n_calls.to_string(),
                 plugin.n_failures.to_string(),
                 // As much of it as people compare.
@@ -105,6 +108,7 @@ async fn plugins(client: &mut Client) -> Result<Answer, Failure> {
             "digest": plugin.digest,
             "hooks": plugin.hooks,
             "weight": plugin.weight,
+            "limits": plugin.limits,
             "state": plugin.state,
             "trouble": plugin.trouble,
             "calls": plugin.n_calls,

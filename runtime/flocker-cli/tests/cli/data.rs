@@ -200,7 +200,7 @@ pub(crate) fn plugins() -> Vec<v1::Plugin> {
             n_disagreements: 1,
             trouble: None,
         }),
-        limits: String::new(),
+        limits: "fuel=4G, wall=5s".to_owned(),
         node: "n1".to_owned(),
     };
     let binpack = v1::Plugin {
@@ -221,6 +221,7 @@ pub(crate) fn plugins() -> Vec<v1::Plugin> {
         n_failures: 0,
         n_disagreements: 0,
         next: None,
+        limits: String::new(),
         ..plugin.clone()
     };
     vec![plugin, binpack, built_in]

@@ -484,6 +484,7 @@ fn policy_plugin(info: &PluginInfo) -> v1::Plugin {
         n_failures: info.failures,
         n_disagreements: info.disagreements,
         next: info.trial.as_ref().map(next_build),
+        limits: info.limits.to_string(),
         ..plugin(&info.loaded)
     }
 }
