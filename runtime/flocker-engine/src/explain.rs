@@ -3,6 +3,7 @@
 mod silence;
 
 use bytes::Bytes;
+use flocker_model::VolumeName;
 use flocker_planner::{DecidedBy, Decision, Shadow};
 use serde_json::{Value, json};
 
@@ -57,6 +58,23 @@ pub(crate) fn document(decision: &Decision) -> Bytes {
         "shadows": shadows,
         "text": decision.to_string(),
     });
+    Bytes::from(document.to_string())
+}
+
+/// The explanation of an app about whose volumes something is not done: that comes before why it is where it is.
+pub(crate) fn with_troubles(
+    placed: Option<&Bytes>,
+    app: &str,
+    troubles: &[(VolumeName, String)],
+) -> Bytes {
+    let mut document: Value = placed
+        .and_then(|placed| serde_json::from_slice(placed).ok())
+        .unwrap_or_else(|| json!({ "v": 1, "app": app }));
+    let lines = troubles.iter().map(|(volume, trouble)| format!("volume `{volume}`: {trouble}\n"));
+    let before = document["text"].as_str().map(|text| format!("\n{text}")).unwrap_or_default();
+    document["text"] = json!(lines.chain([before]).collect::<String>());
+    let trouble = |(volume, trouble): &(VolumeName, String)| json!({ "volume": volume.as_str(), "trouble": trouble });
+    document["troubles"] = troubles.iter().map(trouble).collect();
     Bytes::from(document.to_string())
 }
 

@@ -20,7 +20,7 @@ use std::{
 
 use flocker_model::{
     AppName, Epoch, Node, NodeName, Operation, OperationId, OperationKind, OperationState, Purpose,
-    Revision, Snapshot, Timestamp,
+    Revision, Snapshot, Timestamp, VolumeId,
 };
 use flocker_planner::{
     Decision, Policies,
@@ -84,6 +84,8 @@ pub(crate) struct Inner {
     /// Operators' changes are thought over one after the other.
     pub(crate) asked: tokio::sync::Mutex<()>,
     notes: Mutex<Vec<Note>>,
+    /// Volumes of which no snapshots are taken by schedule, and why.
+    full: Mutex<BTreeMap<VolumeId, String>>,
     wake: Notify,
 }
 
@@ -98,6 +100,7 @@ impl Leader {
             occupied: Mutex::default(),
             asked: tokio::sync::Mutex::default(),
             notes: Mutex::default(),
+            full: Mutex::default(),
             wake: Notify::new(),
         };
         Self { inner: Arc::new(inner) }

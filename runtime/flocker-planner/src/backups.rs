@@ -19,6 +19,10 @@ const BUILT_IN_EVERY: Duration = Duration::from_hours(1);
 /// Policies are asked this often at the most, whatever they wish.
 const ASK_AGAIN_MIN: Duration = Duration::from_secs(1);
 
+/// A volume's snapshot follows the one before after this time at the earliest, whatever policies find due. Each makes the
+/// storage write out what it holds back, and whoever writes waits for that; most of the time must stay the app's.
+pub const SNAPSHOT_INTERVAL_MIN: Duration = Duration::from_secs(5);
+
 /// "What is due?"
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScheduleQuestion {
@@ -149,7 +153,8 @@ pub fn check_prune(question: &PruneQuestion, droppable: &[Droppable]) -> Result<
     Ok(())
 }
 
-/// Everything that any policy finds due. A policy that fails is stood in for by the built-in one.
+/// Everything that any policy finds due, but no snapshot within [`SNAPSHOT_INTERVAL_MIN`] of the one before. A policy
+/// that fails is stood in for by the built-in one.
 #[must_use]
 pub fn decide_schedule(
     view: &ClusterView,
@@ -167,7 +172,8 @@ pub fn decide_schedule(
     let mut ask_again = question.horizon;
     for (_, _, schedule) in usable {
         ask_again = ask_again.min(schedule.ask_again);
-        for next in schedule.due.into_iter().filter(|d| d.at.since(view.now) <= question.horizon) {
+        let paced = schedule.due.into_iter().map(|due| paced(view, due));
+        for next in paced.filter(|d| d.at.since(view.now) <= question.horizon) {
             let first = due.entry((next.volume, next.lane.clone())).or_insert_with(|| next.clone());
             if next.at < first.at {
                 *first = next;
@@ -176,6 +182,14 @@ pub fn decide_schedule(
     }
     let due = due.into_values().collect();
     ScheduleDecision { due, ask_again: ask_again.max(ASK_AGAIN_MIN), consultation }
+}
+
+/// Not before its time. When something was done last is known of snapshots alone; nothing else is done yet.
+fn paced(view: &ClusterView, due: Due) -> Due {
+    let row = usize::try_from(due.volume).ok().and_then(|row| view.volumes.get(row));
+    let last = row.and_then(|row| row.snapshot).filter(|_| due.lane == SNAPSHOT);
+    let earliest = last.map_or(due.at, |last| last + SNAPSHOT_INTERVAL_MIN);
+    Due { at: due.at.max(earliest), ..due }
 }
 
 /// What stands in for a policy that fails: a snapshot an hour after the one before.
@@ -260,6 +274,24 @@ mod tests {
         let answers = vec![says("hourly", vec![due(0, 60_001, "hourly")], 0)];
         let decision = decide_schedule(&view(), &question(), answers);
         assert_eq!((labels(&decision).len(), decision.ask_again), (0, ASK_AGAIN_MIN));
+    }
+
+    /// Volume 0 was snapshotted two seconds ago, volume 2 never.
+    #[test]
+    fn what_is_always_due_waits_for_its_time() {
+        let mut view = ClusterView::clone(&view());
+        view.volumes[0].snapshot = Some(Timestamp(NOW.0 - 2000));
+        let replicate = Due { lane: "replicate".into(), ..due(0, 0, "copy") };
+        let answers = vec![
+            says("always", vec![due(0, 0, "always"), due(2, 0, "always"), replicate], 1),
+            says("later", vec![due(0, 2999, "later")], 1),
+        ];
+
+        let decision = decide_schedule(&view, &question(), answers);
+
+        let at: Vec<_> =
+            decision.due.iter().map(|d| (d.volume, d.lane.as_str(), d.at.0 - NOW.0)).collect();
+        assert_eq!(at, [(0, "replicate", 0), (0, "snapshot", 3000), (2, "snapshot", 0)]);
     }
 
     #[test]

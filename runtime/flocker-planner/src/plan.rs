@@ -15,6 +15,7 @@ use flocker_model::{
     Timestamp, Volume, VolumeId, VolumeState,
 };
 
+use self::snapshots::Taken;
 use crate::{BuiltIn, DecidedBy, Decision, Policies, place, view::View, worth_moving};
 
 /// Everything that is known at one moment.
@@ -33,8 +34,8 @@ pub struct World {
     pub changed: BTreeMap<AppName, Revision>,
     /// The volumes.
     pub volumes: Vec<Volume>,
-    /// When the newest snapshot by schedule of a volume was taken, as far as it is known.
-    pub snapshots: BTreeMap<VolumeId, Timestamp>,
+    /// The snapshots by schedule of volumes that have any, as far as it is known.
+    pub snapshots: BTreeMap<VolumeId, Taken>,
     /// What nodes may still have that no record names any more.
     pub leftovers: Vec<Leftover>,
     /// The operations that have not ended.
@@ -87,11 +88,20 @@ pub struct Settings {
     pub cooldown: Duration,
     /// How many points of 10000 another node must be better.
     pub threshold: u32,
+    /// Snapshots by schedule that a volume may have; at so many, none is taken until policies let some go. Storage grows
+    /// slow with thousands, and a schedule that keeps everything would fill the disk that the volumes are on. A day of
+    /// quarters of an hour, a month of days and a decade of months are 247.
+    pub snapshots_max: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { moves_max: 2, cooldown: Duration::from_secs(300), threshold: 2000 }
+        Self {
+            moves_max: 2,
+            cooldown: Duration::from_secs(300),
+            threshold: 2000,
+            snapshots_max: 500,
+        }
     }
 }
 

@@ -54,7 +54,7 @@ impl View {
                 size: volume.size,
                 used: used(world, volume),
                 written: written(world, volume),
-                snapshot: world.snapshots.get(&volume.id).copied(),
+                snapshot: world.snapshots.get(&volume.id).map(|taken| taken.newest),
             });
             if let Some(row) = owner.and_then(|n| cluster.nodes.get_mut(n as usize)) {
                 row.volumes += 1;

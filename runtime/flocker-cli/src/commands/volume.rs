@@ -63,13 +63,14 @@ pub(super) async fn run(
 }
 
 async fn ls(client: &mut Client) -> Result<Answer, Failure> {
-    let mut volumes: Vec<(Volume, Option<ByteSize>)> = Vec::new();
+    let mut volumes: Vec<(Volume, Option<ByteSize>, Option<String>)> = Vec::new();
     for view in client.list_volumes(v1::ListVolumesRequest {}).await?.volumes {
-        volumes.push((convert::required("volume", view.volume)?, view.used.map(ByteSize)));
+        let volume = convert::required("volume", view.volume)?;
+        volumes.push((volume, view.used.map(ByteSize), view.trouble));
     }
     let text = table(
-        ["VOLUME", "APP", "NODE", "EPOCH", "USED", "SIZE", "COPIES ON"],
-        volumes.iter().map(|(volume, used)| {
+        ["VOLUME", "APP", "NODE", "EPOCH", "USED", "SIZE", "COPIES ON", "TROUBLE"],
+        volumes.iter().map(|(volume, used, trouble)| {
             [
                 volume.name.to_string(),
                 or_dash(volume.app.as_ref().map(AsRef::as_ref)),
@@ -78,12 +79,14 @@ async fn ls(client: &mut Client) -> Result<Answer, Failure> {
                 used.map_or_else(|| "-".to_owned(), |used| used.to_string()),
                 volume.size.to_string(),
                 list(volume.replicas.iter().map(|replica| replica.node.to_string())),
+                or_dash(trouble.as_deref()),
             ]
         }),
     );
-    let json = volumes.iter().map(|(volume, used)| {
+    let json = volumes.iter().map(|(volume, used, trouble)| {
         let mut json = volume_json(volume);
         json["used"] = json!(used.map(|used| used.0));
+        json["trouble"] = json!(trouble);
         json
     });
     Ok(Answer::list(

@@ -130,7 +130,11 @@ pub(crate) fn volumes() -> Vec<v1::VolumeView> {
     };
     vec![
         v1::VolumeView { volume: Some(data), used: Some(3 << 30), trouble: None },
-        v1::VolumeView { volume: Some(photos), used: None, trouble: None },
+        v1::VolumeView {
+            volume: Some(photos),
+            used: None,
+            trouble: Some("it has 500 snapshots".to_owned()),
+        },
     ]
 }
 

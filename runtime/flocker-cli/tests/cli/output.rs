@@ -107,16 +107,16 @@ fn volumes_are_listed_and_inspected() {
     check(
         &["volume", "ls"],
         &expect![[r#"
-        VOLUME     APP   NODE  EPOCH  USED     SIZE      COPIES ON
-        shop.data  shop  n1    4      3.0 GiB  10.0 GiB  n2
-        photos     -     -     1      -        1.0 GiB   -
-    "#]],
+            VOLUME     APP   NODE  EPOCH  USED     SIZE      COPIES ON  TROUBLE
+            shop.data  shop  n1    4      3.0 GiB  10.0 GiB  n2         -
+            photos     -     -     1      -        1.0 GiB   -          it has 500 snapshots
+        "#]],
     );
     check(
         &["volume", "ls", "--json"],
         &expect![[r#"
-        {"volumes":[{"app":"shop","epoch":4,"id":"v-1","name":"shop.data","node":"n1","owner":"999:999","replicas":[{"guid":"g2","node":"n2","snapshot":"move-o1-2"}],"size":10737418240,"used":3221225472},{"app":null,"epoch":1,"id":"v-2","name":"photos","node":null,"owner":null,"replicas":[],"size":1073741824,"used":null}]}
-    "#]],
+            {"volumes":[{"app":"shop","epoch":4,"id":"v-1","name":"shop.data","node":"n1","owner":"999:999","replicas":[{"guid":"g2","node":"n2","snapshot":"move-o1-2"}],"size":10737418240,"trouble":null,"used":3221225472},{"app":null,"epoch":1,"id":"v-2","name":"photos","node":null,"owner":null,"replicas":[],"size":1073741824,"trouble":"it has 500 snapshots","used":null}]}
+        "#]],
     );
     check(
         &["volume", "inspect", "shop.data"],

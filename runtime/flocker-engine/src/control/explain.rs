@@ -1,7 +1,7 @@
 //! Why things are as they are.
 
 use bytes::Bytes;
-use flocker_model::{AppName, Operation};
+use flocker_model::{AppName, Operation, VolumeName};
 use flocker_planner::plan::silence::Silence;
 
 use super::{Control, Refusal};
@@ -9,7 +9,7 @@ use crate::cluster::State;
 
 impl Control {
     /// What was decided for an operation, or for an app last, and why, as a JSON document with a `text` for people. Of an
-    /// app whose node is silent also what was decided about its volumes.
+    /// app whose node is silent also what was decided about its volumes, and what is not done about them.
     ///
     /// # Errors
     /// No such app or operation, or one that no decision led to.
@@ -20,6 +20,10 @@ impl Control {
         if let Some((app, silence)) = silence_about(&state, subject) {
             let now = self.leader.inner.parts.clock.now();
             return Ok(crate::explain::with_silence(placed.as_ref(), app, silence, now));
+        }
+        let troubles = self.troubles_of(&state, subject);
+        if !troubles.is_empty() {
+            return Ok(crate::explain::with_troubles(placed.as_ref(), subject, &troubles));
         }
         if let Some(placed) = placed {
             return Ok(placed);
@@ -33,6 +37,13 @@ impl Control {
         Err(Refusal::new("decision-not-found", message).hint(
             "`flocker app ls` and `flocker operation ls --all` list what there is; moves and deployments have a decision",
         ))
+    }
+
+    /// What is not done about the volumes of an app, by the volume's name.
+    fn troubles_of(&self, state: &State, app: &str) -> Vec<(VolumeName, String)> {
+        let volumes = state.volumes.values().map(|v| &v.value);
+        let of_app = volumes.filter(|v| v.app.as_ref().is_some_and(|a| a.as_str() == app));
+        of_app.filter_map(|v| Some((v.name.clone(), self.volume_trouble(v)?))).collect()
     }
 
     /// The newest first: an update, say, is no decision of a policy, and the app is where an older one put it.

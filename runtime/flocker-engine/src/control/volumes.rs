@@ -182,6 +182,12 @@ impl Control {
         })
     }
 
+    /// Why something that should be done about a volume is not, if so.
+    #[must_use]
+    pub fn volume_trouble(&self, volume: &Volume) -> Option<String> {
+        self.leader.snapshot_trouble(&volume.id)
+    }
+
     /// The snapshots of the owner's copy, oldest first.
     ///
     /// # Errors

@@ -4,13 +4,13 @@
 //! written down elsewhere: a snapshot that an operator removed is gone, a leader that has just begun knows what the one
 //! before it knew, and nodes whose clocks differ do not confuse the schedule.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::PoisonError, time::Duration};
 
 use flocker_model::{Point, Snapshot, SnapshotTag, Timestamp, Volume, VolumeId};
 use flocker_planner::{
     Copied, Due,
     backups::SNAPSHOT,
-    plan::snapshots::{Wanted, prunable, wanted},
+    plan::snapshots::{Taken, Wanted, prunable, wanted},
 };
 use flocker_ports::{PeerError, PeerErrorKind, Step};
 use futures::{StreamExt as _, stream};
@@ -31,19 +31,33 @@ const DONE_WITHIN: Duration = Duration::from_mins(1);
 /// What begins the names of snapshots by schedule; the leader's time in milliseconds and the label follow.
 pub(super) const PREFIX: &str = "auto-";
 
-/// When the newest snapshot by schedule of each volume was taken; `None`: there is none.
-type Taken = BTreeMap<VolumeId, Option<Timestamp>>;
+/// While a volume has as many snapshots as it may, policies are asked this often what may go: their answers change with
+/// time, and with the policies themselves.
+const ROOM_EVERY: Duration = HORIZON;
+
+/// What is known of each volume's snapshots by schedule.
+type Known = BTreeMap<VolumeId, Listed>;
+
+/// As they were listed last.
+#[derive(Debug, Clone, Copy)]
+struct Listed {
+    /// `None`: there is none.
+    taken: Option<Taken>,
+    /// When.
+    at: Timestamp,
+}
 
 impl Leader {
     /// Takes and removes snapshots until cancelled.
     pub(super) async fn keep_snapshots(self, stop: CancellationToken) {
-        let mut taken = Taken::new();
+        let mut known = Known::new();
         loop {
             let pause = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                pause = self.snapshot_round(&mut taken) => pause,
+                pause = self.snapshot_round(&mut known) => pause,
             };
+            self.tell_full(&known);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -52,14 +66,17 @@ impl Leader {
     }
 
     /// Returns when to look again.
-    async fn snapshot_round(&self, taken: &mut Taken) -> Duration {
+    async fn snapshot_round(&self, known: &mut Known) -> Duration {
         let state = self.inner.parts.followed.borrow().clone();
         let Some(state) = state.filter(|state| self.inner.nodes.all_heard(state)) else {
             return Duration::from_secs(1);
         };
-        let Some(mut wanted) = self.ask_schedule(&state, taken).await else { return HORIZON };
-        if self.learn(&state, &wanted, taken).await {
-            match self.ask_schedule(&state, taken).await {
+        let Some(mut wanted) = self.ask_schedule(&state, known).await else {
+            known.clear();
+            return HORIZON;
+        };
+        if self.learn(&state, &wanted, known).await {
+            match self.ask_schedule(&state, known).await {
                 Some(again) => wanted = again,
                 None => return HORIZON,
             }
@@ -75,38 +92,72 @@ impl Leader {
                 pause = pause.min(due.at.since(now));
             } else if due.lane != SNAPSHOT {
                 tracing::warn!(volume = %volume.name, lane = %due.lane, "a policy wants what this node cannot do");
-            } else if taken.contains_key(&volume.id) {
+            } else if known.contains_key(&volume.id) {
                 // What could not be listed may have been taken already, so it is not among these.
-                ready.push(async { (&volume.id, self.take(&state, volume, due).await) });
+                ready.push((volume, Some(due)));
             }
         }
-        let done: Vec<_> = stream::iter(ready).buffer_unordered(AT_ONCE).collect().await;
-        for (id, at) in done {
-            match at {
-                Some(at) => drop(taken.insert(id.clone(), Some(at))),
+        let is_time = |id: &VolumeId| known.get(id).is_some_and(|l| now.since(l.at) >= ROOM_EVERY);
+        let full = wanted.full.iter().filter(|id| is_time(id));
+        ready.extend(full.filter_map(|id| Some((volume_of(&state, id)?, None))));
+        let done = ready.into_iter().map(async |(volume, due)| {
+            let listed = match due {
+                Some(due) => self.take(&state, volume, due).await,
+                None => self.make_room(&state, volume).await,
+            };
+            (&volume.id, listed)
+        });
+        let done: Vec<_> = done.collect();
+        let done: Vec<_> = stream::iter(done).buffer_unordered(AT_ONCE).collect().await;
+        for (id, listed) in done {
+            match listed {
+                Some(listed) => drop(known.insert(id.clone(), listed)),
                 // The answer may only have come too late: what is there is listed again first.
-                None => drop(taken.remove(id)),
+                None => drop(known.remove(id)),
             }
         }
         pause.max(Duration::from_secs(1))
     }
 
+    /// Lets operators know which volumes have as many snapshots as they may.
+    fn tell_full(&self, known: &Known) {
+        let settings = &self.inner.parts.settings;
+        let full = known.iter().filter_map(|(id, listed)| {
+            Some((id.clone(), listed.taken.as_ref()?.trouble(settings)?))
+        });
+        let full: BTreeMap<_, _> = full.collect();
+        let mut told = self.inner.full.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, trouble) in full.iter().filter(|(id, _)| !told.contains_key(*id)) {
+            tracing::warn!(volume = %id, "{trouble}");
+        }
+        *told = full;
+    }
+
+    /// Why no further snapshots of a volume are taken by schedule, if so.
+    pub(crate) fn snapshot_trouble(&self, volume: &VolumeId) -> Option<String> {
+        self.inner.full.lock().unwrap_or_else(PoisonError::into_inner).get(volume).cloned()
+    }
+
     /// On a thread of its own, as policies may use their whole budget of time.
-    async fn ask_schedule(&self, state: &State, taken: &Taken) -> Option<Wanted> {
+    async fn ask_schedule(&self, state: &State, known: &Known) -> Option<Wanted> {
         let mut world = self.world(state);
-        world.snapshots = taken.iter().filter_map(|(id, at)| Some((id.clone(), (*at)?))).collect();
-        let policies = self.inner.parts.policies.clone();
-        let asked =
-            tokio::task::spawn_blocking(move || wanted(&world, HORIZON, &*policies, &mut draw));
+        let taken = |(id, listed): (&VolumeId, &Listed)| Some((id.clone(), listed.taken?));
+        world.snapshots = known.iter().filter_map(taken).collect();
+        let (settings, policies) =
+            (self.inner.parts.settings.clone(), self.inner.parts.policies.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            wanted(&world, &settings, HORIZON, &*policies, &mut draw)
+        });
         asked.await.ok()?
     }
 
     /// Finds out what is there of volumes that are due and of which nothing is known; says whether that was any.
-    async fn learn(&self, state: &State, wanted: &Wanted, taken: &mut Taken) -> bool {
-        taken.retain(|id, _| state.volumes.values().any(|v| v.value.id == *id));
-        let unknown = named(state, wanted).filter(|(volume, _)| !taken.contains_key(&volume.id));
+    async fn learn(&self, state: &State, wanted: &Wanted, known: &mut Known) -> bool {
+        known.retain(|id, _| volume_of(state, id).is_some());
+        let now = self.inner.parts.clock.now();
+        let unknown = named(state, wanted).filter(|(volume, _)| !known.contains_key(&volume.id));
         let asked = unknown.map(async |(volume, _)| match self.by_schedule(state, volume).await {
-            Ok(all) => Some((volume.id.clone(), all.last().map(|copy| copy.taken))),
+            Ok(all) => Some((volume.id.clone(), Listed { taken: taken(&all), at: now })),
             Err(error) => {
                 tracing::warn!(volume = %volume.name, %error, "its snapshots cannot be listed");
                 None
@@ -114,9 +165,9 @@ impl Leader {
         });
         let asked: Vec<_> = asked.collect();
         let answers: Vec<_> = stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
-        let n_known = taken.len();
-        taken.extend(answers.into_iter().flatten());
-        taken.len() > n_known
+        let n_known = known.len();
+        known.extend(answers.into_iter().flatten());
+        known.len() > n_known
     }
 
     /// The owner's snapshots by schedule, oldest first, beside what policies are told of them.
@@ -128,8 +179,8 @@ impl Leader {
         Ok(copies)
     }
 
-    /// Takes a snapshot, and removes what may go then. When it was taken, if it was.
-    async fn take(&self, state: &State, volume: &Volume, due: &Due) -> Option<Timestamp> {
+    /// Takes a snapshot, and removes what may go then. What is there afterwards, if that is known.
+    async fn take(&self, state: &State, volume: &Volume, due: &Due) -> Option<Listed> {
         let now = self.inner.parts.clock.now();
         let step = Step::Snapshot { volumes: vec![volume.into()], tag: tag(now, &due.label) };
         if let Err(error) = self.tell_owner(state, volume, step).await {
@@ -137,30 +188,37 @@ impl Leader {
             return None;
         }
         tracing::info!(volume = %volume.name, label = %due.label, "snapshot taken by schedule");
-        if let Err(error) = self.prune(state, volume).await {
-            tracing::warn!(volume = %volume.name, %error, "old snapshots by schedule stay for now");
-        }
-        Some(now)
+        self.make_room(state, volume).await
     }
 
-    async fn prune(&self, state: &State, volume: &Volume) -> Result<(), PeerError> {
-        let all = self.by_schedule(state, volume).await?;
+    /// Removes what may go. What is there afterwards, if that is known.
+    async fn make_room(&self, state: &State, volume: &Volume) -> Option<Listed> {
+        let at = self.inner.parts.clock.now();
+        let left = self.prune(state, volume).await.inspect_err(|error| {
+            tracing::warn!(volume = %volume.name, %error, "old snapshots by schedule stay for now");
+        });
+        left.ok().map(|taken| Listed { taken, at })
+    }
+
+    async fn prune(&self, state: &State, volume: &Volume) -> Result<Option<Taken>, PeerError> {
+        let mut all = self.by_schedule(state, volume).await?;
         let copies = all.iter().map(Kept::for_policies).collect();
         let (mut world, id) = (self.world(state), volume.id.clone());
-        world.snapshots.extend(all.last().map(|copy| (id.clone(), copy.taken)));
+        world.snapshots.extend(taken(&all).map(|taken| (id.clone(), taken)));
         let policies = self.inner.parts.policies.clone();
         let asked = tokio::task::spawn_blocking(move || {
             prunable(&world, &id, copies, &*policies, &mut draw)
         });
-        let Ok(decided) = asked.await else { return Ok(()) };
+        let Ok(decided) = asked.await else { return Ok(taken(&all)) };
         let gone = |copy: &u32| all.get(*copy as usize).map(|copy| copy.snapshot.point.clone());
         let which: Vec<Point> = decided.droppable.keys().filter_map(gone).collect();
         if which.is_empty() {
-            return Ok(());
+            return Ok(taken(&all));
         }
         tracing::info!(volume = %volume.name, snapshots = which.len(), "snapshots removed by schedule");
+        all.retain(|copy| !which.contains(&copy.snapshot.point));
         let step = Step::DestroySnapshots { volume: volume.into(), which };
-        self.tell_owner(state, volume, step).await.map(drop)
+        self.tell_owner(state, volume, step).await.map(|_| taken(&all))
     }
 
     /// The snapshots that the owner answers with; none for steps that answer without.
@@ -187,8 +245,16 @@ impl Leader {
 
 /// The volumes that are due, and what is.
 fn named<'a>(state: &'a State, wanted: &'a Wanted) -> impl Iterator<Item = (&'a Volume, &'a Due)> {
-    let volume = |id: &VolumeId| state.volumes.values().map(|v| &v.value).find(|v| v.id == *id);
-    wanted.due.iter().filter_map(move |(id, due)| Some((volume(id)?, due)))
+    wanted.due.iter().filter_map(move |(id, due)| Some((volume_of(state, id)?, due)))
+}
+
+fn volume_of<'a>(state: &'a State, id: &VolumeId) -> Option<&'a Volume> {
+    state.volumes.values().map(|v| &v.value).find(|v| v.id == *id)
+}
+
+/// What they come to.
+fn taken(all: &[Kept]) -> Option<Taken> {
+    all.last().map(|newest| Taken { newest: newest.taken, count: all.len() })
 }
 
 /// The name of a snapshot by schedule. What a tag cannot hold of the label is left out.

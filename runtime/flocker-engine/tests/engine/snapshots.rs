@@ -1,11 +1,18 @@
 //! Snapshots by schedule: taken when a policy finds them due, removed when it lets them go, and nothing else is touched.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use flocker_model::{NodeName, OperationState, SnapshotTag};
 use flocker_planner::{
     Answer, BuiltIn, ClusterView, Droppable, Due, PlacementQuestion, Policies, PolicyAnswer,
-    PolicyFailure, PruneQuestion, Schedule, ScheduleQuestion, plan::Settings,
+    PolicyFailure, PruneQuestion, Schedule, ScheduleQuestion, backups::SNAPSHOT_INTERVAL_MIN,
+    plan::Settings,
 };
 use flocker_ports::Backend as _;
 use flocker_sim::{Victim, World};
@@ -15,15 +22,17 @@ use crate::pretend::*;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// A snapshot each minute, of which the newest two are kept; or a failure at each question about what may go.
+/// A snapshot as soon as its pause after the one before is over, of which the newest two are kept; or a failure at each
+/// question about what may go.
 #[derive(Debug)]
-struct EveryMinute {
-    prunes: bool,
+struct Every {
+    pause: Duration,
+    prunes: AtomicBool,
 }
 
 fn says<A>(answer: Result<A, PolicyFailure>) -> Vec<PolicyAnswer<A>> {
     vec![PolicyAnswer {
-        policy: "every-minute 1.0.0".into(),
+        policy: "every 1.0.0".into(),
         digest: String::new(),
         weight: 1,
         shadow: false,
@@ -32,7 +41,7 @@ fn says<A>(answer: Result<A, PolicyFailure>) -> Vec<PolicyAnswer<A>> {
     }]
 }
 
-impl Policies for EveryMinute {
+impl Policies for Every {
     fn place(&self, v: &Arc<ClusterView>, q: &PlacementQuestion) -> Vec<PolicyAnswer<Answer>> {
         BuiltIn.place(v, q)
     }
@@ -44,11 +53,11 @@ impl Policies for EveryMinute {
     ) -> Vec<PolicyAnswer<Schedule>> {
         let due = |row: &u32| {
             let last = view.volumes[*row as usize].snapshot;
-            let at = last.map_or(view.now, |last| last + MINUTE);
+            let at = last.map_or(view.now, |last| last + self.pause);
             Due { volume: *row, at, lane: "snapshot".into(), label: "By/minute".into() }
         };
         let due = question.volumes.iter().map(due).collect();
-        says(Ok(Schedule { due, ask_again: MINUTE }))
+        says(Ok(Schedule { due, ask_again: self.pause }))
     }
 
     fn prune(
@@ -59,14 +68,22 @@ impl Policies for EveryMinute {
         let surplus = u32::try_from(question.copies.len().saturating_sub(2)).unwrap();
         let go = |copy| Droppable { copy, reason: "two are enough".into() };
         let trap = PolicyFailure { class: "trap".into(), message: "unreachable".into() };
-        says(if self.prunes { Ok((0..surplus).map(go).collect()) } else { Err(trap) })
+        says(if self.prunes.load(Ordering::Relaxed) {
+            Ok((0..surplus).map(go).collect())
+        } else {
+            Err(trap)
+        })
     }
 }
 
 async fn scheduled(prunes: bool) -> Arc<World> {
-    let policies = Arc::new(EveryMinute { prunes });
+    let policies = Arc::new(Every { pause: MINUTE, prunes: prunes.into() });
+    scheduled_by(policies, Settings::default()).await
+}
+
+async fn scheduled_by(policies: Arc<Every>, settings: Settings) -> Arc<World> {
     // Nobody moves anything by itself meanwhile.
-    let settings = Settings { cooldown: Duration::from_hours(24), ..Settings::default() };
+    let settings = Settings { cooldown: Duration::from_hours(24), ..settings };
     let world = Arc::new(World::start_with(&["n1", "n2", "n3"], policies, settings));
     world.boot().await.unwrap();
     until(|| async { world.state().await.unwrap().nodes.len() == 3 }).await;
@@ -143,6 +160,56 @@ async fn while_a_policy_fails_nothing_goes() {
     sleep(4 * MINUTE + MINUTE / 2).await;
 
     assert!(by_schedule(&world, &at).await.len() >= 4);
+}
+
+fn taken(tag: &str) -> u64 {
+    tag.split('-').nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_always_due_is_taken_with_pauses() {
+    let always = Every { pause: Duration::ZERO, prunes: false.into() };
+    let world = scheduled_by(Arc::new(always), Settings::default()).await;
+    let at = owner(&world).await;
+
+    sleep(MINUTE).await;
+
+    let all = by_schedule(&world, &at).await;
+    assert!((8..=13).contains(&all.len()), "{all:?}");
+    for pair in all.windows(2) {
+        let apart = Duration::from_millis(taken(&pair[1]) - taken(&pair[0]));
+        assert!(apart >= SNAPSHOT_INTERVAL_MIN, "{apart:?} in {all:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_with_as_many_snapshots_as_it_may_have_gets_no_more_until_some_may_go() {
+    let policies = Arc::new(Every { pause: Duration::ZERO, prunes: false.into() });
+    let settings = Settings { snapshots_max: 5, ..Settings::default() };
+    let world = scheduled_by(policies.clone(), settings).await;
+    let at = owner(&world).await;
+    until(|| async { by_schedule(&world, &at).await.len() == 5 }).await;
+    let full = by_schedule(&world, &at).await;
+    let volume = world.state().await.unwrap().volumes.values().next().unwrap().value.clone();
+
+    sleep(10 * MINUTE).await;
+
+    assert_eq!(by_schedule(&world, &at).await, full, "what no policy let go is kept");
+    let trouble = world.control().volume_trouble(&volume).unwrap();
+    assert!(trouble.contains("it has 5 snapshots by schedule"), "{trouble}");
+    let told = world.control().explain("shop").await.unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!(told["troubles"][0]["trouble"], trouble);
+    let text = told["text"].as_str().unwrap();
+    assert!(text.starts_with(&format!("volume `{}`: {trouble}\n\n", volume.name)), "{text}");
+
+    // An operator has mended the policy.
+    policies.prunes.store(true, Ordering::Relaxed);
+    until(|| async { by_schedule(&world, &at).await.len() == 2 }).await;
+    sleep(MINUTE).await;
+    let later = by_schedule(&world, &at).await;
+    assert!(later.len() == 2 && later.iter().all(|tag| !full.contains(tag)), "{later:?}");
+    assert_eq!(world.control().volume_trouble(&volume), None);
 }
 
 #[tokio::test(start_paused = true)]

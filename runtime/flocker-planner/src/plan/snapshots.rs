@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use flocker_model::{AppState, Volume, VolumeId};
+use flocker_model::{AppState, Timestamp, Volume, VolumeId};
 
-use super::{Draw, World};
+use super::{Draw, Settings, World};
 use crate::{
     Copied, Due, Policies, PruneQuestion, ScheduleQuestion,
     backups::{self, PruneDecision, SNAPSHOT},
@@ -12,11 +12,35 @@ use crate::{
     view::View,
 };
 
+/// What there is of a volume's snapshots by schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// When the newest was taken.
+    pub newest: Timestamp,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Taken {
+    /// Why no further one is taken, if so.
+    #[must_use]
+    pub fn trouble(&self, settings: &Settings) -> Option<String> {
+        (self.count >= settings.snapshots_max).then(|| {
+            format!(
+                "it has {} snapshots by schedule, and may have {}: none is taken until policies let some go; `flocker plugin ls` lists those that answer `backup-schedule`, and one of them keeps too many",
+                self.count, settings.snapshots_max
+            )
+        })
+    }
+}
+
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// Per volume and lane at most once.
     pub due: Vec<(VolumeId, Due)>,
+    /// Volumes of which a snapshot is due, but which have as many as they may: policies are to say what may go.
+    pub full: Vec<VolumeId>,
     /// When to ask again.
     pub ask_again: Duration,
     /// Policies whose answers could not be used.
@@ -27,6 +51,7 @@ pub struct Wanted {
 #[must_use]
 pub fn wanted(
     world: &World,
+    settings: &Settings,
     horizon: Duration,
     policies: &dyn Policies,
     draw: Draw<'_>,
@@ -42,8 +67,15 @@ pub fn wanted(
     }
     let decided = backups::decide_schedule(&view.cluster, &question, answers);
     let named = |due: Due| Some((world.volumes.get(due.volume as usize)?.id.clone(), due));
+    let is_full = |(id, due): &(VolumeId, Due)| {
+        let taken = world.snapshots.get(id).filter(|_| due.lane == SNAPSHOT);
+        taken.is_some_and(|taken| taken.trouble(settings).is_some())
+    };
+    let (full, due): (Vec<_>, Vec<_>) =
+        decided.due.into_iter().filter_map(named).partition(is_full);
     Some(Wanted {
-        due: decided.due.into_iter().filter_map(named).collect(),
+        due,
+        full: full.into_iter().filter(|(_, d)| d.at <= world.now).map(|(id, _)| id).collect(),
         ask_again: decided.ask_again,
         failures: decided.consultation.failures,
     })

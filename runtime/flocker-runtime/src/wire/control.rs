@@ -131,7 +131,7 @@ impl control_server::Control for Served {
             v1::VolumeView {
                 volume: Some(volume.into()),
                 used: copy.map(|c| c.used.0),
-                trouble: None,
+                trouble: self.control.volume_trouble(volume),
             }
         };
         Ok(Response::new(v1::ListVolumesReply {
