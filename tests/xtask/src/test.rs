@@ -172,6 +172,7 @@ fn style(summary: &mut Summary) -> Result<()> {
             clippy.env_remove("CARGO_TARGET_DIR").args([
                 "clippy",
                 "--release",
+                "--all-features",
                 "--target",
                 artifacts::GUEST,
             ]);

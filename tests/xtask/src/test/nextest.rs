@@ -47,13 +47,20 @@ fn whole(arguments: &[String]) -> Option<&'static str> {
     (!arguments.iter().any(names_crates)).then_some("--workspace")
 }
 
-/// Runs the unit tests of guests on this machine.
+/// Runs the unit tests of guests on this machine, those of optional parts too.
 pub(crate) fn guests(folder: &Path) -> Result<Totals> {
     let host = artifacts::host()?;
     let config = crate::root().join(".config/nextest.toml").display().to_string();
     run(
         folder,
-        &["--workspace".into(), "--config-file".into(), config, "--target".into(), host],
+        &[
+            "--workspace".into(),
+            "--all-features".into(),
+            "--config-file".into(),
+            config,
+            "--target".into(),
+            host,
+        ],
         &[],
     )
 }
