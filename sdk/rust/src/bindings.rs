@@ -56,3 +56,24 @@ hook!(
     "export_failover",
     "package flocker:sdk-failover; world sdk-failover { export flocker:plugin/failover@0.1.0; }"
 );
+
+#[cfg(feature = "backend")]
+pub mod backend {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package flocker:sdk-backend; world sdk-backend {
+            import flocker:plugin/kv@0.1.0;
+            import flocker:plugin/trees@0.1.0;
+            import flocker:plugin/http@0.1.0;
+            import flocker:plugin/commands@0.1.0;
+            export flocker:plugin/storage-backend@0.1.0;
+        }",
+        pub_export_macro: true,
+        export_macro_name: "export_storage",
+        default_bindings_module: "flocker_sdk::bindings::backend",
+        with: {
+            "flocker:plugin/types@0.1.0": crate::bindings::policy::flocker::plugin::types,
+        },
+        generate_all,
+    });
+}

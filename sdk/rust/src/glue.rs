@@ -32,14 +32,24 @@ pub trait Author: 'static {
 pub struct Component<A>(PhantomData<A>);
 
 thread_local! {
-    /// The configured policy. A component has one thread and one policy; a generic type cannot have a static of its own.
-    static POLICY: RefCell<Option<Rc<dyn Any>>> = const { RefCell::new(None) };
+    /// What is configured. A component has one thread and one policy or driver; a generic type cannot have a static of its
+    /// own.
+    static CONFIGURED: RefCell<Option<Rc<dyn Any>>> = const { RefCell::new(None) };
 }
 
-/// The configured policy. The host configures before it asks; another one might not.
-fn policy<A: Author>() -> Rc<A::Policy> {
-    let configured = POLICY.with_borrow(Clone::clone).map(Rc::downcast::<A::Policy>);
+/// Answers all questions from now on.
+pub(crate) fn configure<T: 'static>(configured: T) {
+    CONFIGURED.set(Some(Rc::new(configured)));
+}
+
+/// What was configured. The host configures before it asks; another one might not.
+pub(crate) fn configured<T: Default + 'static>() -> Rc<T> {
+    let configured = CONFIGURED.with_borrow(Clone::clone).map(Rc::downcast::<T>);
     configured.and_then(Result::ok).unwrap_or_default()
+}
+
+fn policy<A: Author>() -> Rc<A::Policy> {
+    configured()
 }
 
 impl<'a> Cluster<'a> {
@@ -69,7 +79,7 @@ impl<A: Author> lifecycle::Guest for Component<A> {
         // 1 is "the settings are not understood" in wit/codes.md.
         let refuse = |message| lifecycle::Failure { code: 1, message, retry_after_ms: None };
         policy.configure(&settings).map_err(refuse)?;
-        POLICY.set(Some(Rc::new(policy)));
+        self::configure(policy);
         Ok(())
     }
 }

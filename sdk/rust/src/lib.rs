@@ -1,5 +1,6 @@
 //! Write a policy for `flocker-runtime`: implement [`Policy`] and the hooks that it has an opinion on, name it in
 //! [`export!`], build for `wasm32-unknown-unknown`. The README beside this crate goes through it step by step.
+//! With the feature `backend`, the module `backend` is for storage backends.
 //!
 //! ```
 //! use flocker_sdk::{Node, Placement, Policy, Request, Score};
@@ -23,6 +24,8 @@
 //! ```
 
 mod app;
+#[cfg(feature = "backend")]
+pub mod backend;
 mod backups;
 #[doc(hidden)]
 pub mod bindings;
