@@ -9,11 +9,9 @@ use wasip2::{
     random::random,
 };
 
-use crate::{
-    Answer, DIRECTORY,
-    bindings::flocker::plugin::{trees, types::Failure},
-    failure,
-};
+use flocker_sdk::backend::{Answer, FULL, Failure, Owner, coded, failure, trees};
+
+use crate::DIRECTORY;
 
 /// The largest `about.json`: some ten thousand snapshots.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -36,7 +34,7 @@ fn refused(what: &str, path: &str) -> impl Fn(ErrorCode) -> Failure {
     let about = format!("could not {what} `{path}`");
     move |code| {
         let full = matches!(code, ErrorCode::InsufficientSpace | ErrorCode::Quota);
-        crate::coded(if full { 12 } else { 0 }, format!("{about}: {code:?}"))
+        coded(if full { FULL } else { 0 }, format!("{about}: {code:?}"))
     }
 }
 
@@ -85,17 +83,12 @@ pub(crate) fn replace(folder: &str, name: &str, bytes: &[u8]) -> Answer<()> {
         written += usize::try_from(n).unwrap_or(usize::MAX);
     }
     file.sync().map_err(&failed)?;
-    rename(&temporary, &format!("{folder}/{name}"))?;
+    let root = root()?;
+    root.rename_at(&temporary, &root, &format!("{folder}/{name}")).map_err(&failed)?;
     sync_folder(folder)
 }
 
-/// Not durable before both folders are synchronised.
-pub(crate) fn rename(from: &str, to: &str) -> Answer<()> {
-    let root = root()?;
-    root.rename_at(from, &root, to).map_err(refused("rename", from))
-}
-
-pub(crate) fn sync_folder(path: &str) -> Answer<()> {
+fn sync_folder(path: &str) -> Answer<()> {
     open_folder(path).and_then(|folder| folder.sync()).map_err(refused("flush", path))
 }
 
@@ -109,13 +102,10 @@ pub(crate) fn ensure_folder(parent: &str, name: &str) -> Answer<()> {
     }
 }
 
-/// Whether a folder is there.
-pub(crate) fn is_folder(path: &str) -> Answer<bool> {
-    match root()?.stat_at(PathFlags::empty(), path) {
-        Ok(stat) => Ok(stat.type_ == DescriptorType::Directory),
-        Err(ErrorCode::NoEntry) => Ok(false),
-        Err(code) => Err(refused("look at", path)(code)),
-    }
+/// Whether it is a folder with nothing in it.
+pub(crate) fn is_empty_folder(path: &str) -> Answer<bool> {
+    let found = root()?.stat_at(PathFlags::empty(), path).map_err(refused("look at", path))?;
+    Ok(found.type_ == DescriptorType::Directory && list(path)?.is_empty())
 }
 
 /// The names in a folder, sorted; none where there is no folder.
@@ -136,7 +126,8 @@ pub(crate) fn list(path: &str) -> Answer<Vec<String>> {
 }
 
 /// An empty folder, whoever it belongs to.
-pub(crate) fn make(path: &str, owner: Option<trees::Owner>) -> Answer<()> {
+pub(crate) fn make(path: &str, owner: Option<Owner>) -> Answer<()> {
+    let owner = owner.map(|Owner { user, group }| trees::Owner { user, group });
     trees::make(&host(path), owner)
 }
 
@@ -146,8 +137,8 @@ pub(crate) fn copy(from: &str, to: &str) -> Answer<u64> {
 }
 
 /// Removes a folder, if there is one.
-pub(crate) fn remove(path: &str) -> Answer<bool> {
-    trees::remove(&host(path))
+pub(crate) fn remove(path: &str) -> Answer<()> {
+    trees::remove(&host(path)).map(drop)
 }
 
 /// All and free bytes of the pool.

@@ -2,185 +2,156 @@
 //! the example for authors of others.
 //!
 //! ```text
-//! /pool/volumes/ID/about.json         what this copy is; replaced whole, and the only thing that counts
-//! /pool/volumes/ID/live-EPOCH/        the owner's files
-//! /pool/volumes/ID/snapshots/GUID/    one folder for each snapshot
-//! /pool/volumes/ID/incoming/          what the host has received and nobody has confirmed
+//! /pool/volumes/ID/about.json     what this copy is; replaced whole, and the only thing that counts
+//! /pool/volumes/ID/live-N/        the owner's files
+//! /pool/volumes/ID/snapshot-N/    one folder for each snapshot
+//! /pool/volumes/ID/received-N/    what the host has received, whether it counts yet or not
 //! ```
 //!
-//! Every change prepares folders first, then replaces `about.json`, then removes what it no longer names. A crash leaves
-//! folders that nothing names; a later change of that volume removes them.
+//! `N` is the number of the change that made the folder. A crash leaves folders that `about.json` does not name; a later
+//! change of that volume removes them.
 //!
 //! What it does not have, and does not declare: quotas, and snapshots of a moment. A folder that is written to while it
 //! is copied gives a mixture; a move copies again after its seal, and that copy is exact.
 
-mod about;
 mod disk;
-mod pool;
 
-#[allow(
-    clippy::all,
-    clippy::pedantic,
-    unsafe_op_in_unsafe_fn,
-    unreachable_pub,
-    reason = "generated"
-)]
-mod bindings {
-    wit_bindgen::generate!({ path: "../../wit", world: "backend" });
-    // The names of exports are none that a linker for other targets takes; tests of the logic run there.
-    #[cfg(target_arch = "wasm32")]
-    export!(DirBackend with_types_in self);
-    #[cfg(target_arch = "wasm32")]
-    use super::DirBackend;
-}
-
-use bindings::{
-    exports::flocker::plugin::{
-        lifecycle::{Guest as Lifecycle, Info},
-        storage_backend::{
-            Access, BackendInfo, Capacity, Done, Guest, Op, Owner, Point, SnapshotInfo, Transfer,
-            VolumeInfo,
-        },
-    },
-    flocker::plugin::types::{Attr, Failure},
+use flocker_sdk::backend::{
+    Access, Answer, Capacity, Document, Driver, Made, Mode, Named, New, Owner, Stored, failure,
 };
 
 /// The name of the directory that it needs.
 const DIRECTORY: &str = "pool";
+const VOLUMES: &str = "volumes";
+const ABOUT: &str = "about.json";
 
-/// Everything that the component exports.
-#[derive(Debug)]
+/// Volumes in folders.
+#[derive(Debug, Default)]
 pub struct DirBackend;
 
-type Answer<T> = Result<T, Failure>;
+flocker_sdk::export_backend!(DirBackend);
 
-/// An error that has no code of its own.
-fn failure(message: impl Into<String>) -> Failure {
-    coded(0, message)
+fn folder(volume: &str) -> String {
+    format!("{VOLUMES}/{volume}")
 }
 
-fn coded(code: u32, message: impl Into<String>) -> Failure {
-    Failure { code, message: message.into(), retry_after_ms: None }
+fn path(volume: &str, disk: &str) -> String {
+    format!("{VOLUMES}/{volume}/{disk}")
 }
 
-fn done(changed: bool) -> Done {
-    Done { changed, attrs: Vec::new() }
+/// Where a new folder goes. What an earlier attempt left there is half of something, or of another moment.
+fn cleared(new: &New<'_>) -> Answer<String> {
+    let path = path(new.volume, &new.name());
+    disk::remove(&path)?;
+    Ok(path)
 }
 
-fn transfer(via: String, base: Option<String>) -> Transfer {
-    Transfer { via: Access::Directory(via), base: base.map(Access::Directory), attrs: Vec::new() }
+fn made(new: &New<'_>, bytes: Option<u64>) -> Made {
+    Made { disk: new.name(), guid: disk::fresh_guid(), made_ms: disk::now_ms(), bytes }
 }
 
-impl Lifecycle for DirBackend {
-    fn describe() -> Info {
-        let needs = Attr { key: "directory".to_owned(), value: DIRECTORY.to_owned() };
-        Info {
-            name: "dir".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            settings_schema: r#"{"type":"object","additionalProperties":false}"#.to_owned(),
-            attrs: vec![needs],
-        }
+fn copied(new: &New<'_>, from: &str) -> Answer<Made> {
+    let bytes = disk::copy(&path(new.volume, from), &cleared(new)?)?;
+    Ok(made(new, Some(bytes)))
+}
+
+fn document(volume: &str) -> Answer<Option<Document>> {
+    let path = path(volume, ABOUT);
+    let damaged = |reason| {
+        failure(format!("`{path}` is damaged: {reason}; its folders were left as they are"))
+    };
+    let found = disk::read(&path)?;
+    found.map(|json| Document::from_json(&json).map_err(damaged)).transpose()
+}
+
+impl Driver for DirBackend {
+    const NAME: &'static str = "dir";
+    const NEEDS: &'static [(&'static str, &'static str)] = &[("directory", DIRECTORY)];
+
+    /// The host keeps the order of changes, and no other node sees the directory.
+    type Revision = ();
+
+    fn pool(&self) -> String {
+        format!("/{DIRECTORY}")
     }
 
-    fn configure(_settings: String) -> Answer<()> {
+    fn capacity(&self) -> Answer<Capacity> {
+        let (total_bytes, free_bytes) = disk::space()?;
+        Ok(Capacity { total_bytes, free_bytes })
+    }
+
+    fn documents(&self, after: Option<&str>, limit: u32) -> Answer<Vec<Named>> {
+        let mut names = disk::list(VOLUMES)?;
+        names.retain(|name| after.is_none_or(|after| name.as_str() > after));
+        let named = |volume: String| {
+            let document = document(&volume).transpose()?;
+            Some(Named { volume, document })
+        };
+        Ok(names.into_iter().filter_map(named).take(limit as usize).collect())
+    }
+
+    fn read(&self, volume: &str) -> Answer<Option<Stored<()>>> {
+        Ok(document(volume)?.map(|document| Stored { revision: (), document }))
+    }
+
+    fn replace(&self, volume: &str, _seen: Option<()>, document: &Document) -> Answer<()> {
+        disk::replace(&folder(volume), ABOUT, &document.to_json()?)
+    }
+
+    fn remove(&self, volume: &str, _seen: Stored<()>) -> Answer<()> {
+        disk::remove(&folder(volume))
+    }
+
+    /// Files whose `about.json` was lost belonged to somebody: they are not reused for a new volume.
+    fn prepare(&self, volume: &str) -> Answer<()> {
+        disk::ensure_folder("", VOLUMES)?;
+        disk::ensure_folder(VOLUMES, volume)?;
+        for found in self.disks(volume)? {
+            if !disk::is_empty_folder(&path(volume, &found))? {
+                return Err(failure(format!(
+                    "`{}` holds files, but no {ABOUT}\nhint: move it away to make the volume anew",
+                    folder(volume)
+                )));
+            }
+        }
         Ok(())
     }
-}
 
-impl Guest for DirBackend {
-    fn describe_backend() -> Answer<BackendInfo> {
-        Ok(BackendInfo {
-            driver: "dir".to_owned(),
-            pool: format!("/{DIRECTORY}"),
-            features: ["snapshot", "incremental-send", "resume"].map(str::to_owned).to_vec(),
-            attrs: Vec::new(),
-        })
+    /// Whatever is beside the document.
+    fn disks(&self, volume: &str) -> Answer<Vec<String>> {
+        let mut found = disk::list(&folder(volume))?;
+        found.retain(|name| !name.starts_with(ABOUT));
+        Ok(found)
     }
 
-    fn pool() -> Answer<Capacity> {
-        let (total_bytes, free_bytes) = disk::space()?;
-        Ok(Capacity { total_bytes, free_bytes, attrs: Vec::new() })
+    fn blank(&self, new: &New<'_>, _size: u64, owner: Option<Owner>) -> Answer<Made> {
+        disk::make(&cleared(new)?, owner)?;
+        Ok(made(new, None))
     }
 
-    fn volumes(after: Option<String>, limit: u32) -> Answer<Vec<VolumeInfo>> {
-        pool::volumes(after.as_deref(), limit)
+    fn receive(&self, new: &New<'_>, _size: u64) -> Answer<Made> {
+        cleared(new)?;
+        Ok(made(new, None))
     }
 
-    fn stat(names: Vec<String>) -> Answer<Vec<Option<VolumeInfo>>> {
-        let stat = |name: &String| Ok(pool::find(name)?.map(|about| about.info(name)));
-        names.iter().map(stat).collect()
+    fn snapshot(&self, new: &New<'_>, live: &str) -> Answer<Made> {
+        copied(new, live)
     }
 
-    fn snapshots(name: String, after: Option<String>, limit: u32) -> Answer<Vec<SnapshotInfo>> {
-        Ok(pool::need(&name)?.listed(after.as_deref(), limit))
+    fn restore(&self, new: &New<'_>, snapshot: &str) -> Answer<Made> {
+        copied(new, snapshot)
     }
 
-    fn create(op: Op, name: String, size_bytes: u64, owner: Option<Owner>) -> Answer<Done> {
-        pool::create(&op, &name, size_bytes, owner).map(done)
+    /// A folder has no size of its own.
+    fn resize(&self, _volume: &str, _disk: &str, _size: u64) -> Answer<()> {
+        Ok(())
     }
 
-    fn resize(op: Op, name: String, size_bytes: u64) -> Answer<Done> {
-        pool::resize(&op, &name, size_bytes).map(done)
+    fn discard(&self, volume: &str, disk: &str) -> Answer<()> {
+        disk::remove(&path(volume, disk))
     }
 
-    fn destroy(op: Op, name: String) -> Answer<Done> {
-        pool::destroy(&op, &name).map(done)
-    }
-
-    fn snapshot(op: Op, names: Vec<String>, tag: String) -> Answer<Vec<SnapshotInfo>> {
-        pool::snapshot(&op, &names, &tag)
-    }
-
-    fn destroy_snapshots(op: Op, name: String, which: Vec<Point>) -> Answer<Done> {
-        pool::destroy_snapshots(&op, &name, &which).map(done)
-    }
-
-    fn attach(op: Op, name: String) -> Answer<Access> {
-        pool::attach(&op, &name).map(Access::Directory)
-    }
-
-    fn seal(op: Op, name: String) -> Answer<Done> {
-        pool::seal(&op, &name).map(done)
-    }
-
-    fn unseal(op: Op, name: String) -> Answer<Done> {
-        pool::unseal(&op, &name).map(done)
-    }
-
-    fn promote(op: Op, name: String, at: Point) -> Answer<Done> {
-        pool::promote(&op, &name, &at).map(done)
-    }
-
-    fn retire(op: Op, name: String, at: Point) -> Answer<Done> {
-        pool::retire(&op, &name, &at).map(done)
-    }
-
-    fn plan_send(name: String, base: Option<Point>, to: Point) -> Answer<Transfer> {
-        let (via, base) = pool::plan_send(&name, base.as_ref(), &to)?;
-        Ok(transfer(via, base))
-    }
-
-    fn plan_receive(
-        op: Op,
-        name: String,
-        base: Option<Point>,
-        to: Point,
-        size_bytes: u64,
-    ) -> Answer<Transfer> {
-        let (via, base) = pool::plan_receive(&op, &name, base.as_ref(), &to, size_bytes)?;
-        Ok(transfer(via, base))
-    }
-
-    fn finish_receive(
-        op: Op,
-        name: String,
-        to: Point,
-        referenced_bytes: u64,
-    ) -> Answer<SnapshotInfo> {
-        pool::finish_receive(&op, &name, &to, referenced_bytes)
-    }
-
-    fn abort_receive(op: Op, name: String) -> Answer<Done> {
-        pool::abort_receive(&op, &name).map(done)
+    fn attach(&self, volume: &str, disk: &str, _mode: Mode) -> Answer<Access> {
+        Ok(Access::Directory(disk::host(&path(volume, disk))))
     }
 }

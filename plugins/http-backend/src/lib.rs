@@ -1,188 +1,111 @@
 //! A storage backend that drives an array over HTTP, the way a vendor's would: the array has disks and their copies,
-//! the plugin knows which of them are a volume and its snapshots, and the host mounts their devices. It is written
-//! against the array of `tests/array`, and the example for authors of others.
+//! the SDK knows which of them are a volume and its snapshots, and the host mounts their devices. It is written against
+//! the array of `tests/array`, and the example for authors of others.
 //!
-//! Every change makes disks first, then replaces the volume's document in the array, then removes the disks that it no
-//! longer names. The array refuses a document of an older epoch, and one that was changed since it was read, so two
-//! nodes may share it.
+//! What a volume is stands in a document that the array keeps. It refuses one of an older epoch, and one that was changed
+//! since it was read, so two nodes may share it. It takes a key for each disk that it makes, so a request whose answer
+//! was lost is made again.
 
 mod array;
-mod copy;
-mod pool;
 
-#[allow(
-    clippy::all,
-    clippy::pedantic,
-    unsafe_op_in_unsafe_fn,
-    unreachable_pub,
-    reason = "generated"
-)]
-mod bindings {
-    wit_bindgen::generate!({ path: "../../wit", world: "backend" });
-    // The names of exports are none that a linker for other targets takes; tests of the logic run there.
-    #[cfg(target_arch = "wasm32")]
-    export!(HttpBackend with_types_in self);
-    #[cfg(target_arch = "wasm32")]
-    use super::HttpBackend;
-}
-
-use bindings::{
-    exports::flocker::plugin::{
-        lifecycle::{Guest as Lifecycle, Info},
-        storage_backend::{
-            Access, BackendInfo, Capacity, Done, Guest, Op, Owner, Point, SnapshotInfo, Transfer,
-            VolumeInfo,
-        },
-    },
-    flocker::plugin::types::{Attr, Failure},
+use flocker_sdk::backend::{
+    Access, Answer, Capacity, Document, Driver, Made, Mode, Named, New, Owner, Stored,
 };
+use serde::Deserialize;
 
-/// Everything that the component exports.
-#[derive(Debug)]
-pub struct HttpBackend;
+use array::{Array, Content};
 
-type Answer<T> = Result<T, Failure>;
+/// The name of the secret that it needs.
+const SECRET: &str = "token";
 
-/// An error that has no code of its own.
-fn failure(message: impl Into<String>) -> Failure {
-    coded(0, message)
+/// Volumes on an array.
+#[derive(Debug, Default)]
+pub struct HttpBackend(Array);
+
+flocker_sdk::export_backend!(HttpBackend);
+
+/// Where the array is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    url: String,
 }
 
-fn coded(code: u32, message: impl Into<String>) -> Failure {
-    Failure { code, message: message.into(), retry_after_ms: None }
-}
+impl Driver for HttpBackend {
+    const NAME: &'static str = "http";
+    const SETTINGS_SCHEMA: &'static str = r#"{"type":"object","required":["url"],"additionalProperties":false,
+        "properties":{"url":{"type":"string","description":"where the array's API is"}}}"#;
+    const NEEDS: &'static [(&'static str, &'static str)] = &[
+        ("http", "the array's API, which is the setting `url`"),
+        ("device", "the devices by which this node sees the array's disks"),
+        ("secret", SECRET),
+    ];
+    const FEATURES: &'static [&'static str] = &["quota"];
 
-fn done(changed: bool) -> Done {
-    Done { changed, attrs: Vec::new() }
-}
+    type Revision = u64;
 
-fn transfer(via: String, base: Option<String>) -> Transfer {
-    Transfer {
-        via: Access::BlockDevice(via),
-        base: base.map(Access::BlockDevice),
-        attrs: Vec::new(),
-    }
-}
-
-impl Lifecycle for HttpBackend {
-    fn describe() -> Info {
-        let needs = |key: &str, value: &str| Attr { key: key.to_owned(), value: value.to_owned() };
-        Info {
-            name: "http".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            settings_schema: r#"{"type":"object","required":["url"],"additionalProperties":false,
-                "properties":{"url":{"type":"string","description":"where the array's API is"}}}"#
-                .to_owned(),
-            attrs: vec![
-                needs("http", "the array's API, which is the setting `url`"),
-                needs("device", "the devices by which this node sees the array's disks"),
-                needs("secret", array::SECRET),
-            ],
-        }
+    fn configure(&mut self, settings: &str) -> Result<(), String> {
+        let Settings { url } = flocker_sdk::settings(settings).map_err(|error| {
+            format!("{error}\nhint: settings = {{ url = \"http://ARRAY/PATH\" }}")
+        })?;
+        self.0 = Array::at(&url);
+        Ok(())
     }
 
-    fn configure(settings: String) -> Answer<()> {
-        array::configure(&settings)
-    }
-}
-
-impl Guest for HttpBackend {
-    fn describe_backend() -> Answer<BackendInfo> {
-        Ok(BackendInfo {
-            driver: "http".to_owned(),
-            pool: array::url(),
-            features: ["snapshot", "incremental-send", "resume", "quota"]
-                .map(str::to_owned)
-                .to_vec(),
-            attrs: Vec::new(),
-        })
+    fn pool(&self) -> String {
+        self.0.url().to_owned()
     }
 
-    fn pool() -> Answer<Capacity> {
-        let (total_bytes, free_bytes) = array::capacity()?;
-        Ok(Capacity { total_bytes, free_bytes, attrs: Vec::new() })
+    fn capacity(&self) -> Answer<Capacity> {
+        self.0.capacity()
     }
 
-    fn volumes(after: Option<String>, limit: u32) -> Answer<Vec<VolumeInfo>> {
-        pool::volumes(after.as_deref(), limit)
+    fn documents(&self, after: Option<&str>, limit: u32) -> Answer<Vec<Named>> {
+        self.0.volumes(after, limit)
     }
 
-    fn stat(names: Vec<String>) -> Answer<Vec<Option<VolumeInfo>>> {
-        let stat = |name: &String| Ok(pool::find(name)?.map(|copy| copy.info(name)));
-        names.iter().map(stat).collect()
+    fn read(&self, volume: &str) -> Answer<Option<Stored<u64>>> {
+        self.0.volume(volume)
     }
 
-    fn snapshots(name: String, after: Option<String>, limit: u32) -> Answer<Vec<SnapshotInfo>> {
-        Ok(pool::need(&name)?.listed(after.as_deref(), limit))
+    fn replace(&self, volume: &str, seen: Option<u64>, document: &Document) -> Answer<u64> {
+        self.0.put(volume, seen.unwrap_or(0), document)
     }
 
-    fn create(op: Op, name: String, size_bytes: u64, _owner: Option<Owner>) -> Answer<Done> {
-        // The host makes the filesystem, and gives its folder to the owner.
-        pool::create(&op, &name, size_bytes).map(done)
+    fn remove(&self, volume: &str, seen: Stored<u64>) -> Answer<()> {
+        self.0.remove(volume, seen.revision, seen.document.epoch())
     }
 
-    fn resize(op: Op, name: String, size_bytes: u64) -> Answer<Done> {
-        pool::resize(&op, &name, size_bytes).map(done)
+    fn disks(&self, volume: &str) -> Answer<Vec<String>> {
+        self.0.disks(volume)
     }
 
-    fn destroy(op: Op, name: String) -> Answer<Done> {
-        pool::destroy(&op, &name).map(done)
+    /// The host makes the filesystem, and gives its folder to the owner.
+    fn blank(&self, new: &New<'_>, size: u64, _owner: Option<Owner>) -> Answer<Made> {
+        self.0.make(new, &Content::Size(size))
     }
 
-    fn snapshot(op: Op, names: Vec<String>, tag: String) -> Answer<Vec<SnapshotInfo>> {
-        pool::snapshot(&op, &names, &tag)
+    fn receive(&self, new: &New<'_>, size: u64) -> Answer<Made> {
+        self.0.make(new, &Content::Size(size))
     }
 
-    fn destroy_snapshots(op: Op, name: String, which: Vec<Point>) -> Answer<Done> {
-        pool::destroy_snapshots(&op, &name, &which).map(done)
+    fn snapshot(&self, new: &New<'_>, live: &str) -> Answer<Made> {
+        self.0.make(new, &Content::From(live))
     }
 
-    fn attach(op: Op, name: String) -> Answer<Access> {
-        pool::attach(&op, &name).map(Access::BlockDevice)
+    fn restore(&self, new: &New<'_>, snapshot: &str) -> Answer<Made> {
+        self.0.make(new, &Content::From(snapshot))
     }
 
-    fn seal(op: Op, name: String) -> Answer<Done> {
-        pool::seal(&op, &name).map(done)
+    fn resize(&self, _volume: &str, disk: &str, size: u64) -> Answer<()> {
+        self.0.resize(disk, size)
     }
 
-    fn unseal(op: Op, name: String) -> Answer<Done> {
-        pool::unseal(&op, &name).map(done)
+    fn discard(&self, _volume: &str, disk: &str) -> Answer<()> {
+        self.0.discard(disk)
     }
 
-    fn promote(op: Op, name: String, at: Point) -> Answer<Done> {
-        pool::promote(&op, &name, &at).map(done)
-    }
-
-    fn retire(op: Op, name: String, at: Point) -> Answer<Done> {
-        pool::retire(&op, &name, &at).map(done)
-    }
-
-    fn plan_send(name: String, base: Option<Point>, to: Point) -> Answer<Transfer> {
-        let (via, base) = pool::plan_send(&name, base.as_ref(), &to)?;
-        Ok(transfer(via, base))
-    }
-
-    fn plan_receive(
-        op: Op,
-        name: String,
-        base: Option<Point>,
-        to: Point,
-        size_bytes: u64,
-    ) -> Answer<Transfer> {
-        let (via, base) = pool::plan_receive(&op, &name, base.as_ref(), &to, size_bytes)?;
-        Ok(transfer(via, base))
-    }
-
-    fn finish_receive(
-        op: Op,
-        name: String,
-        to: Point,
-        referenced_bytes: u64,
-    ) -> Answer<SnapshotInfo> {
-        pool::finish_receive(&op, &name, &to, referenced_bytes)
-    }
-
-    fn abort_receive(op: Op, name: String) -> Answer<Done> {
-        pool::abort_receive(&op, &name).map(done)
+    fn attach(&self, _volume: &str, disk: &str, mode: Mode) -> Answer<Access> {
+        self.0.attach(disk, mode == Mode::ReadOnly).map(Access::BlockDevice)
     }
 }
