@@ -16,9 +16,9 @@ pub(crate) enum PluginCommand {
 /// Work on files, with the engine and the limits of a node.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuthorCommand {
-    /// Write a policy to begin with: sources, a test, a README
+    /// Write a policy, or a storage backend, to begin with: sources, a test, a README
     #[command(
-        after_help = "Examples:\n  flocker plugin new rust my-policy\n  flocker plugin new rust tidy --hook rebalance"
+        after_help = "Examples:\n  flocker plugin new rust my-policy\n  flocker plugin new rust tidy --hook rebalance\n  flocker plugin new rust my-storage --hook backend"
     )]
     New(New),
     /// Make a component of a core module, which is what some compilers write
@@ -237,9 +237,9 @@ Status 1: it breaks a rule.";
 pub(crate) struct New {
     /// The language: rust, c, go, python, javascript, typescript
     pub(crate) language: String,
-    /// The folder that is made, and the policy's name: lower-case letters, digits and hyphens
+    /// The folder that is made, and the plugin's name: lower-case letters, digits and hyphens
     pub(crate) name: String,
-    /// The kind of question that it answers
+    /// The kind of question that it answers; `backend` is one for rust alone
     #[arg(long, value_enum, default_value_t = NewHook::Placement)]
     pub(crate) hook: NewHook,
     /// The folder of the SDK [default: that of the checkout around this folder]
@@ -257,6 +257,8 @@ pub(crate) enum NewHook {
     Backups,
     /// What becomes of the volumes of a silent node
     Failover,
+    /// Where the bytes of volumes are: a storage backend
+    Backend,
 }
 
 /// What an operator would write under `limits` into a node's configuration.

@@ -516,10 +516,22 @@ fn a_new_policy_is_written_once() {
     "#]],
     );
     desk.check(&["new", "rust", "My_Policy", "--sdk", sdk], &expect![[r#"
-        stderr: error: `My_Policy` is not a name for a policy
+        stderr: error: `My_Policy` is not a name for a plugin
         stderr: hint: a name has lower-case letters, digits and hyphens, and begins with a letter; such as `my-policy`
         exit status: 1
     "#]]);
+    desk.check(&["new", "rust", "my-storage", "--hook", "backend", "--sdk", sdk], &expect![[r#"
+        my-storage: Cargo.toml, .cargo/config.toml, .gitignore, README.md, build.sh, src/lib.rs
+        next: cd my-storage && ./build.sh && flocker plugin check my-storage.wasm --grant directory=pool:/srv/pool --grant kv=1MiB; README.md goes on from there
+    "#]]);
+    desk.check(
+        &["new", "c", "other", "--hook", "backend", "--sdk", sdk],
+        &expect![[r#"
+        stderr: error: there is no template of this kind for `c`
+        stderr: hint: there is one for: rust
+        exit status: 1
+    "#]],
+    );
     desk.check(
         &["new", "rust", "other", "--sdk", "my-policy"],
         &expect![[r#"

@@ -1,4 +1,4 @@
-//! Policies in every language that has an SDK, as their authors begin them: made with `flocker plugin new`, built with the
+//! Policies in every language that has an SDK, and storage backends where there is a template, as their authors begin them: made with `flocker plugin new`, built with the
 //! script that it writes, checked, and asked by the command.
 
 use std::{
@@ -10,7 +10,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::Summary;
-use crate::{artifacts, go, machine, shell};
+use crate::{
+    artifacts, go,
+    machine::{self, Ability},
+    shell,
+};
 
 const HOOKS: [&str; 4] = ["placement", "rebalance", "backups", "failover"];
 
@@ -33,6 +37,8 @@ struct Language {
     /// Words for the same program that run the SDK's tests, in the SDK's folder.
     sdk_tests: Option<&'static [&'static str]>,
     example: Option<Example>,
+    /// Whether there is a template of a storage backend.
+    backend: bool,
 }
 
 /// The program that runs an author's tests, found by the first of [`Tools`], and its words.
@@ -57,6 +63,7 @@ const LANGUAGES: [Language; 5] = [
         own_tests: None,
         sdk_tests: None,
         example: None,
+        backend: true,
     },
     Language {
         name: "c",
@@ -66,6 +73,7 @@ const LANGUAGES: [Language; 5] = [
         own_tests: None,
         sdk_tests: None,
         example: Some(Example { folder: "apart-policy-c", wasm: "apart.wasm" }),
+        backend: false,
     },
     Language {
         name: "go",
@@ -75,6 +83,7 @@ const LANGUAGES: [Language; 5] = [
         own_tests: Some(OwnTests { program: Path::to_path_buf, words: &["test", "."] }),
         sdk_tests: None,
         example: Some(Example { folder: "price-policy-go", wasm: "price.wasm" }),
+        backend: false,
     },
     Language {
         name: "javascript",
@@ -84,6 +93,7 @@ const LANGUAGES: [Language; 5] = [
         own_tests: Some(OwnTests { program: Path::to_path_buf, words: &["test", "--silent"] }),
         sdk_tests: Some(&["test", "--silent"]),
         example: Some(Example { folder: "label-backups-typescript", wasm: "label-backups.wasm" }),
+        backend: false,
     },
     Language {
         name: "python",
@@ -96,6 +106,7 @@ const LANGUAGES: [Language; 5] = [
         }),
         sdk_tests: Some(&["-m", "unittest", "discover", "tests"]),
         example: Some(Example { folder: "weights-policy-python", wasm: "weights.wasm" }),
+        backend: false,
     },
 ];
 
@@ -146,7 +157,10 @@ impl Language {
         }
         fs::create_dir_all(&folder)
             .with_context(|| format!("could not make `{}`", folder.display()))?;
-        HOOKS.iter().try_for_each(|hook| self.project(&folder, hook, tools))?;
+        HOOKS.iter().try_for_each(|hook| self.policy(&folder, hook, tools))?;
+        if self.backend {
+            self.backend(&folder, tools)?;
+        }
         self.joined.map_or(Ok(()), |file| self.join(&folder, file, tools))?;
         self.example.map_or(Ok(()), |example| self.example(example, tools))?;
         self.sdk_tests.map_or(Ok(()), |words| self.own_tests(&self.sdk(), Some(words), tools))
@@ -187,17 +201,26 @@ impl Language {
         shell::run(test.args(["plugin", "test", example.wasm]).args(scenarios(&project)?))
     }
 
-    fn project(&self, folder: &Path, hook: &str, tools: &[(&str, PathBuf)]) -> Result<()> {
+    /// Makes a project and builds it. Answers its folder and its component.
+    fn project(
+        &self,
+        folder: &Path,
+        hook: &str,
+        tools: &[(&str, PathBuf)],
+    ) -> Result<(PathBuf, String)> {
         let name = format!("my-{hook}");
         let mut new = flocker(folder)?;
         new.args(["plugin", "new", self.name, &name, "--hook", hook, "--sdk"]).arg(self.sdk());
         shell::run(&mut new)?;
         let project = folder.join(&name);
         self.build(&project, tools)?;
-        if self.asked.contains(&hook) {
-            ask(&project, &format!("{name}.wasm"))?;
-        }
-        Ok(()) // `flocker plugin componentize` has checked the exports of the others
+        Ok((project, format!("{name}.wasm")))
+    }
+
+    fn policy(&self, folder: &Path, hook: &str, tools: &[(&str, PathBuf)]) -> Result<()> {
+        let (project, wasm) = self.project(folder, hook, tools)?;
+        // `flocker plugin componentize` has checked the exports of the others.
+        if self.asked.contains(&hook) { ask(&project, &wasm) } else { Ok(()) }
     }
 
     /// The four policies as one component, in a copy of the first project.
@@ -216,6 +239,21 @@ impl Language {
         copy(&self.sdk().join("tests/every").join(file), &project.join(file))?;
         self.build(&project, tools)?;
         ask(&project, "my-placement.wasm")
+    }
+
+    /// Its rules are only tried by root, who may mount volumes.
+    fn backend(&self, folder: &Path, tools: &[(&str, PathBuf)]) -> Result<()> {
+        let (project, wasm) = self.project(folder, "backend", tools)?;
+        let pool = project.join("pool");
+        fs::create_dir(&pool).with_context(|| format!("could not make `{}`", pool.display()))?;
+        let directory = format!("directory=pool:{}", pool.display());
+        let ask = |word: &str| {
+            let mut ask = flocker(&project)?;
+            ask.args(["plugin", word, &wasm, "--grant", &directory, "--grant", "kv=1MiB"]);
+            shell::run(&mut ask)
+        };
+        ask("check")?;
+        if Ability::Root.here() { ask("test") } else { Ok(()) }
     }
 }
 

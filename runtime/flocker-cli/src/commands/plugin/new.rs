@@ -1,4 +1,4 @@
-//! `flocker plugin new`: a policy to begin with, in the language of its author's choice.
+//! `flocker plugin new`: a policy or a storage backend to begin with, in the language of its author's choice.
 
 mod templates;
 
@@ -13,7 +13,10 @@ use serde_json::json;
 
 use self::templates::{TEMPLATES, Template};
 use super::cannot;
-use crate::{args::New, terminal::Answer};
+use crate::{
+    args::{New, NewHook},
+    terminal::Answer,
+};
 
 /// The longest name: it becomes the name of a file.
 const NAME_CHARS_MAX: usize = 64;
@@ -22,10 +25,15 @@ pub(super) fn new(new: &New) -> Result<Answer, Failure> {
     let New { language, name, hook, sdk } = new;
     let template = template(language)?;
     if !is_name(name) {
-        return Err(refuse(format!("`{name}` is not a name for a policy")).hint(
+        return Err(refuse(format!("`{name}` is not a name for a plugin")).hint(
             "a name has lower-case letters, digits and hyphens, and begins with a letter; such as `my-policy`",
         ));
     }
+    let files = template.files_of(*hook).ok_or_else(|| {
+        let has = |t: &&Template| t.files_of(*hook).is_some();
+        refuse(format!("there is no template of this kind for `{language}`"))
+            .hint(format!("there is one for: {}", languages(TEMPLATES.iter().filter(has))))
+    })?;
     let sdk = sdk_folder(template, sdk.as_deref())?;
     let folder = Path::new(name);
     fs::create_dir(folder).map_err(|e| {
@@ -35,13 +43,17 @@ pub(super) fn new(new: &New) -> Result<Answer, Failure> {
         let message = format!("`{name}` exists already");
         Failure::new(Code::ALREADY_EXISTS, message).hint("choose another name, or remove it")
     })?;
-    let files = template.files_of(*hook);
     for (path, text) in &files {
-        write(&folder.join(path), &filled(text, name, &sdk))?;
+        write(&folder.join(path), &filled(text, name, *hook, &sdk))?;
     }
     let paths: Vec<_> = files.iter().map(|(path, _)| *path).collect();
+    let next = if is_backend(*hook) {
+        format!("check {name}.wasm --grant directory=pool:/srv/pool --grant kv=1MiB")
+    } else {
+        format!("test {name}.wasm scenarios/*.toml")
+    };
     let text = format!(
-        "{name}: {}\nnext: cd {name} && ./build.sh && flocker plugin test {name}.wasm scenarios/*.toml; README.md goes on from there\n",
+        "{name}: {}\nnext: cd {name} && ./build.sh && flocker plugin {next}; README.md goes on from there\n",
         paths.join(", ")
     );
     Ok(Answer::new(json!({"folder": name, "files": paths}), text))
@@ -53,10 +65,17 @@ fn refuse(message: String) -> Failure {
 
 fn template(language: &str) -> Result<&'static Template, Failure> {
     TEMPLATES.iter().find(|t| t.language == language).ok_or_else(|| {
-        let languages: Vec<_> = TEMPLATES.iter().map(|t| t.language).collect();
         refuse(format!("there are no templates for `{language}`"))
-            .hint(format!("there are templates for: {}", languages.join(", ")))
+            .hint(format!("there are templates for: {}", languages(TEMPLATES.iter())))
     })
+}
+
+fn languages(templates: impl Iterator<Item = &'static Template>) -> String {
+    templates.map(|template| template.language).collect::<Vec<_>>().join(", ")
+}
+
+fn is_backend(hook: NewHook) -> bool {
+    hook == NewHook::Backend
 }
 
 fn is_name(name: &str) -> bool {
@@ -67,22 +86,23 @@ fn is_name(name: &str) -> bool {
 
 /// A template's text with the placeholders replaced: the name as it was given, as an identifier, as a type, and where
 /// the SDK is.
-fn filled(text: &str, name: &str, sdk: &str) -> String {
+fn filled(text: &str, name: &str, hook: NewHook, sdk: &str) -> String {
     text.replace("{{name}}", name)
         .replace("{{snake}}", &name.replace('-', "_"))
-        .replace("{{type}}", &type_name(name))
+        .replace("{{type}}", &type_name(name, if is_backend(hook) { "backend" } else { "policy" }))
         .replace("{{sdk}}", sdk)
 }
 
-/// `my-policy` as a type: `MyPolicy`. Others get the word too, as `Node` or `Self` would be somebody else's type.
-fn type_name(name: &str) -> String {
+/// `my-policy` as a type: `MyPolicy`. Others get the word for what it is too, as `Node` or `Self` would be somebody else's
+/// type.
+fn type_name(name: &str, what: &str) -> String {
     let part = |part: &str| {
         let mut letters = part.chars();
         let first = letters.next().map(|c| c.to_ascii_uppercase());
         first.into_iter().chain(letters).collect::<String>()
     };
     let named = name.split('-').map(part).collect::<String>();
-    if name.ends_with("-policy") { named } else { named + "Policy" }
+    if name.ends_with(&format!("-{what}")) { named } else { named + &part(what) }
 }
 
 /// Where the SDK is, as the files of a project say it.
@@ -131,8 +151,9 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
-    use crate::args::NewHook;
 
     #[test]
     fn names_that_a_package_and_the_wasm_file_can_bear() {
@@ -145,17 +166,20 @@ mod tests {
         for (name, of_type) in
             [("my-2nd-policy", "My2ndPolicy"), ("node", "NodePolicy"), ("policy", "PolicyPolicy")]
         {
-            assert_eq!(type_name(name), of_type);
+            assert_eq!(type_name(name, "policy"), of_type);
         }
+        assert_eq!(type_name("my-storage", "backend"), "MyStorageBackend");
     }
 
     #[test]
     fn every_template_is_filled_in_and_builds_by_its_script() {
-        let hooks = [NewHook::Placement, NewHook::Rebalance, NewHook::Backups, NewHook::Failover];
-        for (template, hook) in TEMPLATES.iter().flat_map(|t| hooks.map(|h| (t, h))) {
+        let hooks = NewHook::value_variants();
+        for (template, hook) in TEMPLATES.iter().flat_map(|t| hooks.iter().map(move |h| (t, *h))) {
             let files = template.files_of(hook);
+            assert!(files.is_some() || is_backend(hook), "{} lacks {hook:?}", template.language);
+            let Some(files) = files else { continue };
             for (path, text) in &files {
-                let text = filled(text, "tidy-up", "/sdk");
+                let text = filled(text, "tidy-up", hook, "/sdk");
                 // Braces of the language's own may stand together as well.
                 let word = |rest: &str| rest.split_once("}}").map(|(word, _)| word.to_owned());
                 let is_one =

@@ -1,5 +1,5 @@
 //! The templates, which stand beside the SDK that they are for. All languages begin with the same four policies, and
-//! share the scenarios that these are tested with.
+//! share the scenarios that these are tested with; some have a storage backend as well.
 
 use std::{fs, path::Path};
 
@@ -19,14 +19,19 @@ pub(super) struct Template {
     /// A file that is there, and what it says.
     mark: (&'static str, &'static str),
     /// Files of every project.
-    files: &'static [(&'static str, &'static str)],
+    files: Files,
     /// Where the policy's source goes.
     source: &'static str,
     /// The policies themselves, by hook.
     sources: Hooks,
     /// Their tests, in languages that want them in a file of their own.
     tests: Option<(&'static str, Hooks)>,
+    /// All files of a storage backend, in languages that have one.
+    backend: Option<Files>,
 }
+
+/// Paths, and the text of each.
+type Files = &'static [(&'static str, &'static str)];
 
 struct Hooks {
     placement: &'static str,
@@ -36,24 +41,31 @@ struct Hooks {
 }
 
 impl Hooks {
-    fn of(&self, hook: NewHook) -> &'static str {
+    /// None for what is no policy.
+    fn of(&self, hook: NewHook) -> Option<&'static str> {
         match hook {
-            NewHook::Placement => self.placement,
-            NewHook::Rebalance => self.rebalance,
-            NewHook::Backups => self.backups,
-            NewHook::Failover => self.failover,
+            NewHook::Placement => Some(self.placement),
+            NewHook::Rebalance => Some(self.rebalance),
+            NewHook::Backups => Some(self.backups),
+            NewHook::Failover => Some(self.failover),
+            NewHook::Backend => None,
         }
     }
 }
 
 impl Template {
-    /// Path and text of every file; placeholders are not filled in yet.
-    pub(super) fn files_of(&self, hook: NewHook) -> Vec<(&'static str, &'static str)> {
+    /// Path and text of every file; placeholders are not filled in yet. None if this language has nothing for it.
+    pub(super) fn files_of(&self, hook: NewHook) -> Option<Vec<(&'static str, &'static str)>> {
+        if hook == NewHook::Backend {
+            return self.backend.map(<[_]>::to_vec);
+        }
         let mut files = self.files.to_vec();
-        files.push((self.source, self.sources.of(hook)));
-        files.extend(self.tests.as_ref().map(|(path, tests)| (*path, tests.of(hook))));
-        files.push(("scenarios/first.toml", SCENARIOS.of(hook)));
-        files
+        files.push((self.source, self.sources.of(hook)?));
+        if let Some((path, tests)) = &self.tests {
+            files.push((path, tests.of(hook)?));
+        }
+        files.push(("scenarios/first.toml", SCENARIOS.of(hook)?));
+        Some(files)
     }
 
     pub(super) fn is_sdk(&self, folder: &Path) -> bool {
@@ -90,6 +102,14 @@ const RUST: Template = Template {
         failover: sdk!("rust/template/failover.rs"),
     },
     tests: None,
+    backend: Some(&[
+        ("Cargo.toml", sdk!("rust/template/backend/manifest.toml")),
+        (".cargo/config.toml", sdk!("rust/template/config.toml")),
+        (".gitignore", sdk!("rust/template/gitignore")),
+        ("README.md", sdk!("rust/template/backend/README.md")),
+        ("build.sh", sdk!("rust/template/build.sh")),
+        ("src/lib.rs", sdk!("rust/template/backend/lib.rs")),
+    ]),
 };
 
 const C: Template = Template {
@@ -109,6 +129,7 @@ const C: Template = Template {
         failover: sdk!("c/template/failover.c"),
     },
     tests: None,
+    backend: None,
 };
 
 const GO: Template = Template {
@@ -137,6 +158,7 @@ const GO: Template = Template {
             failover: sdk!("go/template/failover_test.txt"),
         },
     )),
+    backend: None,
 };
 
 const PYTHON: Template = Template {
@@ -165,6 +187,7 @@ const PYTHON: Template = Template {
             failover: sdk!("python/template/test_failover.py"),
         },
     )),
+    backend: None,
 };
 
 const JAVASCRIPT: Template = Template {
@@ -180,6 +203,7 @@ const JAVASCRIPT: Template = Template {
     source: "policy.js",
     sources: JAVASCRIPT_SOURCES,
     tests: Some(("policy.test.js", JAVASCRIPT_TESTS)),
+    backend: None,
 };
 
 /// The same policies: what `policy({ … })` takes gives its functions their types.
