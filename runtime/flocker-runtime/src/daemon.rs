@@ -34,6 +34,7 @@ use crate::{
     config::{Config, PORT_API, PORT_MESH, PORT_REPLICATION},
     ground::Ground,
     identity,
+    kept_on::KeptOn,
     machine::ThisMachine,
     peers::Directory,
     plugins::{self, Plugins},
@@ -89,11 +90,16 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
         tracing::info!(%store, "looking for the cluster's store");
     }
     registration.check(&stop).await?;
+    let kept_on = KeptOn::of(&config, &storage)?;
+    if let Some(before) = KeptOn::before(&config.state_dir)?.filter(|before| *before != kept_on) {
+        let volumes = registration.volumes(&stop).await?;
+        kept_on.check(&before, &config.node, &volumes, &config.state_dir)?;
+    }
 
     let engine = Arc::new(docker(&config));
     let mut ground = Ground::new(engine.clone());
     let starting =
-        Starting { config, stop, hangup, registration, policies, storage, store, engine };
+        Starting { config, stop, hangup, registration, policies, storage, kept_on, store, engine };
     match starting.start(&mut ground, socket, listeners).await {
         Ok(running) => running.until_asked().await,
         Err(error) => {
@@ -111,6 +117,7 @@ struct Starting {
     registration: Registration,
     policies: Arc<PluginHost>,
     storage: Storage,
+    kept_on: KeptOn,
     store: Arc<dyn Store>,
     engine: Arc<DockerEngine>,
 }
@@ -123,7 +130,8 @@ impl Starting {
         socket: Socket,
         listeners: Option<Listeners>,
     ) -> anyhow::Result<Running> {
-        let Self { config, stop, hangup, registration, policies, storage, store, engine } = self;
+        let Self { config, stop, hangup, registration, policies, storage, kept_on, store, engine } =
+            self;
         let plugins = Plugins { policies: policies.clone(), backend: storage.plugin() };
         let gateway = ground.network(&stop).await?;
         let listeners = match listeners {
@@ -131,6 +139,8 @@ impl Starting {
             None => Listeners::bind(&config).await?,
         };
         let backend = ground.storage(storage).await?;
+        // Before anybody can make a volume on it.
+        kept_on.remember(&config.state_dir)?;
         let mut listen = vec![config.address];
         listen.extend(Some(gateway).filter(|gateway| *gateway != config.address));
         let proxy = Proxy::start(ProxyConfig {

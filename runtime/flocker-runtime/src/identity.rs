@@ -48,15 +48,21 @@ fn read_or_draw(path: &Path) -> anyhow::Result<String> {
         }
     }
     let identity = uuid::Uuid::new_v4().to_string();
+    write_durably(path, &identity)?;
+    Ok(identity)
+}
+
+/// Writes a line to a file, which afterwards holds that or what it held before, whatever happens.
+pub(crate) fn write_durably(path: &Path, line: &str) -> std::io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = File::create(&beside)?;
-    writeln!(file, "{identity}")?;
+    writeln!(file, "{line}")?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
-    Ok(identity)
 }
 
 fn checked(path: &Path, text: &[u8]) -> anyhow::Result<String> {

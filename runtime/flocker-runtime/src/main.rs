@@ -4,6 +4,7 @@ mod config;
 mod daemon;
 mod ground;
 mod identity;
+mod kept_on;
 mod machine;
 mod peers;
 mod plugins;

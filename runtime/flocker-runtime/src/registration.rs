@@ -9,7 +9,7 @@ use flocker_engine::{
     follower::Followed,
     records::RemovedNode,
 };
-use flocker_model::Node;
+use flocker_model::{Node, Volume, VolumeName};
 use flocker_ports::StoreError;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +48,21 @@ impl Registration {
     /// Finds out whether the cluster would have this node, and writes nothing. Waits for the store.
     pub(crate) async fn check(&self, stop: &CancellationToken) -> anyhow::Result<()> {
         self.patiently(stop, async || self.wanted().await.map(drop)).await
+    }
+
+    /// The volumes of which the cluster says that this node has a copy. Waits for the store.
+    pub(crate) async fn volumes(
+        &self,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Vec<VolumeName>> {
+        let name = &self.node.name;
+        let state = self.patiently(stop, async || Ok(self.cluster.read().await?)).await?;
+        let volumes = state.volumes.into_values().map(|known| known.value);
+        let here = |volume: &Volume| {
+            let replica = volume.replicas.iter().any(|replica| replica.node == *name);
+            replica || volume.owner.as_ref() == Some(name)
+        };
+        Ok(volumes.filter(here).map(|volume| volume.name).collect())
     }
 
     /// Writes the node down; its record.

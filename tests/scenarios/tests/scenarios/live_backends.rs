@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use scenarios::{
-    Client, Cluster, Daemon, IMAGE, Operation, manifest, plugin, say, scenario_with, until,
+    Client, Cluster, Daemon, IMAGE, NAMES, Operation, manifest, plugin, say, scenario_with, until,
 };
 
 use crate::forge::{DONE, Forge};
@@ -36,11 +36,35 @@ fn data_in_folders_outlives_the_daemon_and_goes_with_its_app() -> Result<()> {
         let there = moved(cluster, &client, away).context("on the way there")?;
         ensure!(there.bytes > BALLAST_MIB << 20, "the data did not travel: {there:?}");
         moved(cluster, &client, &home).context("on the way back")?;
-        Ok(())
+        refused_on_other_storage(cluster, &home)
     })
 }
 
-/// The operator sees what keeps the volumes, and how it does.
+/// Started without its backend, the node would come up with a new pool and without its volumes.
+fn refused_on_other_storage(cluster: &mut Cluster, home: &str) -> Result<()> {
+    let at = NAMES.iter().position(|name| *name == home).context("no such node")?;
+    let mut other = cluster.new_daemon(home, at)?;
+    cluster.node(home)?.stop()?;
+    other.start()?;
+    let status = other.ended()?;
+    let said = other.said();
+    ensure!(!status.success(), "it ended well: {said}");
+    let pool = other.backend_pool();
+    let words = [
+        &format!("node `{home}` keeps `shop.data` on `dir` at `{}`", pool.display()),
+        "started with `btrfs` at `file:pool.btrfs`",
+        "hint: start it with the storage that it had",
+    ];
+    for word in words {
+        ensure!(said.contains(word), "`{word}` is not in: {said}");
+    }
+    ensure!(!other.pool().exists() && !other.socket().exists(), "something was made");
+    cluster.node(home)?.start()?;
+    cluster.all_alive()?;
+    cluster.only_container(APP).map(drop)
+}
+
+/// The operator sees what keeps the volumes of each node, and how it does.
 fn listed(cluster: &Cluster) -> Result<()> {
     let listed = cluster.flocker().ask(&["plugin", "ls"])?;
     let dir = &listed["plugins"][0];
