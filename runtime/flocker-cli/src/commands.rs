@@ -74,8 +74,8 @@ async fn explain(client: &mut Client, subject: String) -> Result<Answer, Failure
 async fn plugins(client: &mut Client) -> Result<Answer, Failure> {
     let plugins = client.list_plugins(v1::ListPluginsRequest {}).await?.plugins;
     let header = [
-        "PLUGIN", "VERSION", "STATE", "HOOKS", "WEIGHT", "LIMITS", "CALLS", "FAILURES", "DIGEST",
-        "TROUBLE",
+        "PLUGIN", "VERSION", "NODE", "STATE", "HOOKS", "WEIGHT", "LIMITS", "CALLS", "FAILURES",
+        "DIGEST", "TROUBLE",
     ];
     let text = table(
         header,
@@ -83,6 +83,7 @@ async fn plugins(client: &mut Client) -> Result<Answer, Failure> {
             [
                 plugin.name.clone(),
                 plugin.version.clone(),
+                or_dash(Some(plugin.node.as_str()).filter(|node| !node.is_empty())),
                 plugin.state.clone(),
                 plugin.hooks.join(", "),
                 plugin.weight.to_string(),
@@ -105,6 +106,7 @@ async fn plugins(client: &mut Client) -> Result<Answer, Failure> {
         json!({
             "name": plugin.name,
             "version": plugin.version,
+            "node": plugin.node,
             "digest": plugin.digest,
             "hooks": plugin.hooks,
             "weight": plugin.weight,

@@ -46,6 +46,7 @@ use flocker_model::{
 };
 use flocker_ports::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
+    StoragePlugin,
 };
 use tokio::time::timeout;
 
@@ -402,6 +403,14 @@ impl Node {
 impl Backend for PluginBackend {
     fn describe(&self) -> Description {
         self.node.description.clone()
+    }
+
+    fn plugin(&self) -> Option<StoragePlugin> {
+        let BackendInfo { loaded, health, calls, failures, last_failure, .. } = self.info();
+        let Loaded { name, version, digest, .. } = loaded;
+        let failing = health != Health::Good;
+        let trouble = last_failure;
+        Some(StoragePlugin { name, version, digest, failing, trouble, calls, failures })
     }
 
     fn troubles(&self) -> Vec<String> {

@@ -41,6 +41,25 @@ pub struct Description {
     pub features: Vec<String>,
 }
 
+/// A plugin that is a node's storage, and how it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoragePlugin {
+    /// What it calls itself.
+    pub name: String,
+    /// The version it gives itself.
+    pub version: String,
+    /// `sha256:…` of its file.
+    pub digest: String,
+    /// Whether one of its functions broke it when that was last called.
+    pub failing: bool,
+    /// What broke it last.
+    pub trouble: Option<String>,
+    /// How often one of its functions was called.
+    pub calls: u64,
+    /// How often that broke it.
+    pub failures: u64,
+}
+
 /// Where a volume's files are on this node, and how to prove that a mount shows them and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
@@ -72,6 +91,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// What an operator should look at: volumes that could not be put in order, data that was put aside. One line each.
     fn troubles(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The plugin behind it, where one is.
+    fn plugin(&self) -> Option<StoragePlugin> {
+        None
     }
 
     /// Space of the pool.

@@ -14,7 +14,7 @@ mod store;
 
 pub use backend::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, HereAlready, Op, Receiver,
-    ResumeToken,
+    ResumeToken, StoragePlugin,
 };
 pub use clock::{Clock, SystemClock};
 pub use engine::{

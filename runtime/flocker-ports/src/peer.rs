@@ -8,7 +8,7 @@ use flocker_model::{
     Snapshot, SnapshotTag, Timestamp, Transfer, Volume, VolumeId, VolumeState,
 };
 
-use crate::{ContainerState, LogStream};
+use crate::{ContainerState, LogStream, StoragePlugin};
 
 /// One step of an operation, for one node. May be given twice, also after a crash of either side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +136,8 @@ pub struct Observation {
     pub sending: Vec<(OperationId, ByteSize)>,
     /// What the operator should know: a dead engine, a full pool.
     pub troubles: Vec<String>,
+    /// The plugin that keeps its volumes, where one does.
+    pub storage: Option<StoragePlugin>,
 }
 
 /// An app on one node.

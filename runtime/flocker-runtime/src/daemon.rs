@@ -164,7 +164,7 @@ impl Starting {
         let node = registration.write(&stop).await?;
 
         let followed = follower::follow(cluster.clone(), stop.clone());
-        let leader = leader(&config, cluster, followed.clone(), agent.clone(), policies);
+        let leader = leader(&config, cluster, followed.clone(), agent.clone(), policies.clone());
         let tasks = TaskTracker::new();
         tasks.spawn(publish(proxy.clone(), followed.clone(), stop.clone()));
         let receiving = ReceivingConfig::new(config.node.clone());
@@ -178,7 +178,8 @@ impl Starting {
         let (reloaded, configured) = (plugins.clone(), config.policies.clone());
         tasks.spawn(plugins::reload_at_hangup(hangup, reloaded, configured, stop.clone()));
         let ending = plugins.clone();
-        let answering = Answering { config: &config, leader, agent: agent.clone(), plugins, store };
+        let answering =
+            Answering { config: &config, leader, agent: agent.clone(), policies, store };
         answering.serve(socket.listener, listeners.api, &tasks, &stop);
 
         tracing::info!(node = %node.name, api = %node.api, socket = %config.socket.display(), %gateway, "ready");
@@ -344,7 +345,7 @@ struct Answering<'a> {
     config: &'a Config,
     leader: Leader,
     agent: Agent,
-    plugins: Plugins,
+    policies: Arc<PluginHost>,
     store: Arc<dyn Store>,
 }
 
@@ -364,8 +365,11 @@ impl Answering<'_> {
                 Err(failure) => Target::Nowhere(failure),
             },
         };
-        let control =
-            wire::control_server(Control::new(self.leader), self.config.node.clone(), self.plugins);
+        let control = wire::control_server(
+            Control::new(self.leader),
+            self.config.node.clone(),
+            self.policies,
+        );
         let control = Forward::new(control, move || target.clone());
         let operators = flocker_api::server().add_service(control.clone());
         let asked = stop.clone();

@@ -321,10 +321,10 @@ fn plugins_are_listed() {
     check(
         &["plugin", "ls"],
         &expect![[r#"
-            PLUGIN    VERSION  STATE        HOOKS      WEIGHT  LIMITS            CALLS  FAILURES  DIGEST        TROUBLE
-            spread    0.1.0    quarantined  placement  100     fuel=4G, wall=5s  12     3         0123456789ab  trapped three times in a row
-            binpack   0.1.0    active       placement  100     fuel=4G, wall=5s  12     3         0123456789ab  -
-            built-in  0.1.0    active       placement  100     -                 12     0         -             -
+            PLUGIN    VERSION  NODE  STATE        HOOKS      WEIGHT  LIMITS            CALLS  FAILURES  DIGEST        TROUBLE
+            spread    0.1.0    n1    quarantined  placement  100     fuel=4G, wall=5s  12     3         0123456789ab  trapped three times in a row
+            binpack   0.1.0    n1    active       placement  100     fuel=4G, wall=5s  12     3         0123456789ab  -
+            built-in  0.1.0    n1    active       placement  100     -                 12     0         -             -
 
             spread: the new build 0.2.0 (fedcba987654) is asked in shadow: 3 of 20 decisions, of which it would have changed 1; it counts from 2026-11-22T09:36:11Z at the latest
             binpack: the new build 0.2.0 (fedcba987654) failed in shadow and is not used: trap: unreachable in `evaluate`

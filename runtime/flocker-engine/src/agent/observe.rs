@@ -46,7 +46,8 @@ impl Agent {
         heard(containers.as_ref().map(drop).map_err(Clone::clone));
         let apps = containers.ok().map(|containers| self.apps_seen(&containers));
         let (volumes, written) = (volumes.ok(), written.unwrap_or_default());
-        Observation { stats, volumes, written, apps, sending: self.sending(), troubles }
+        let storage = parts.backend.plugin();
+        Observation { stats, volumes, written, apps, sending: self.sending(), troubles, storage }
     }
 
     /// When somebody last wrote to those that are live.

@@ -1,6 +1,6 @@
 //! What operators ask, as a gRPC service: reads the request, asks the engine, writes the reply. Decides nothing.
 
-use std::{collections::BTreeMap, pin::Pin};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use flocker_api::{
     Code, Failure, control_service,
@@ -12,28 +12,27 @@ use flocker_engine::{
     control::{Control, Copy, Deployed, Refusal},
 };
 use flocker_model::{App, AppRecord, ByteSize, Node, NodeName, Operation, OperationId};
-use flocker_plugins::{BackendInfo, Health, Loaded, Mode, PluginInfo, TrialInfo};
-use flocker_ports::{Clock as _, ObservedContainer, SystemClock};
+use flocker_plugins::{Health, Hook, Loaded, Mode, PluginHost, PluginInfo, TrialInfo};
+use flocker_ports::{Clock as _, ObservedContainer, StoragePlugin, SystemClock};
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::{observation, watch};
-use crate::plugins::Plugins;
 
 /// Serves operators.
 pub(crate) fn control_server(
     control: Control,
     node: NodeName,
-    plugins: Plugins,
+    policies: Arc<PluginHost>,
 ) -> control_server::ControlServer<impl control_server::Control> {
-    control_service(Served { control, node, plugins })
+    control_service(Served { control, node, policies })
 }
 
 #[derive(Debug)]
 struct Served {
     control: Control,
     node: NodeName,
-    plugins: Plugins,
+    policies: Arc<PluginHost>,
 }
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -353,10 +352,11 @@ impl control_server::Control for Served {
         &self,
         _: Request<v1::ListPluginsRequest>,
     ) -> Result<Response<v1::ListPluginsReply>, Status> {
-        let Plugins { policies, backend } = &self.plugins;
-        let storage = backend.iter().map(|backend| storage_plugin(&backend.info()));
-        let plugins = storage.chain(policies.list().iter().map(policy_plugin)).collect();
-        Ok(Response::new(v1::ListPluginsReply { plugins }))
+        let state = self.state().await?;
+        let storage = state.nodes.keys().filter_map(|node| self.storage_on(node));
+        let policies = self.policies.list();
+        let policies = policies.iter().map(|info| policy_plugin(info, &self.node));
+        Ok(Response::new(v1::ListPluginsReply { plugins: storage.chain(policies).collect() }))
     }
 }
 
@@ -381,6 +381,21 @@ impl Served {
         volume: &flocker_model::Volume,
     ) -> Option<flocker_model::VolumeState> {
         self.control.seen(node)?.observation.volumes?.into_iter().find(|v| v.id == volume.id)
+    }
+
+    /// The storage backend of a node, as that said last.
+    fn storage_on(&self, node: &NodeName) -> Option<v1::Plugin> {
+        let seen = self.control.seen(node)?;
+        let alive = seen.alive();
+        let storage = storage_plugin(seen.observation.storage?, node);
+        Some(match alive {
+            true => storage,
+            false => v1::Plugin {
+                state: "unknown".to_owned(),
+                trouble: Some(format!("node `{node}` does not answer")),
+                ..storage
+            },
+        })
     }
 
     fn nodes(&self, state: &State) -> Vec<v1::NodeView> {
@@ -473,7 +488,7 @@ fn services(app: &App) -> Vec<v1::ServiceView> {
     app.services.iter().map(view).collect()
 }
 
-fn policy_plugin(info: &PluginInfo) -> v1::Plugin {
+fn policy_plugin(info: &PluginInfo, node: &NodeName) -> v1::Plugin {
     let failure = info.last_failure.as_ref().map(|(_, f)| format!("{}: {}", f.class, f.message));
     let refused = info.refused.as_ref().map(|why| format!("its file as it is now: {why}"));
     v1::Plugin {
@@ -485,6 +500,7 @@ fn policy_plugin(info: &PluginInfo) -> v1::Plugin {
         n_disagreements: info.disagreements,
         next: info.trial.as_ref().map(next_build),
         limits: info.limits.to_string(),
+        node: node.to_string(),
         ..plugin(&info.loaded)
     }
 }
@@ -503,13 +519,19 @@ fn next_build(trial: &TrialInfo) -> v1::NextBuild {
 }
 
 /// A node has one backend, which is obeyed alone: it has no weight.
-fn storage_plugin(info: &BackendInfo) -> v1::Plugin {
+fn storage_plugin(storage: StoragePlugin, node: &NodeName) -> v1::Plugin {
+    let health = if storage.failing { Health::Failing } else { Health::Good };
     v1::Plugin {
-        state: standing(&info.health, Mode::Active.as_str()).to_owned(),
-        trouble: info.last_failure.clone(),
-        n_calls: info.calls,
-        n_failures: info.failures,
-        ..plugin(&info.loaded)
+        name: storage.name,
+        version: storage.version,
+        digest: storage.digest,
+        hooks: vec![Hook::StorageBackend.as_str().to_owned()],
+        state: standing(&health, Mode::Active.as_str()).to_owned(),
+        trouble: storage.trouble,
+        n_calls: storage.calls,
+        n_failures: storage.failures,
+        node: node.to_string(),
+        ..v1::Plugin::default()
     }
 }
 

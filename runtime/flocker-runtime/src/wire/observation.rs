@@ -5,7 +5,13 @@ use flocker_api::{
     v1::{self, container_state as states, container_state::State, observation as parts},
 };
 use flocker_model::{ByteSize, Epoch, OperationId, Timestamp};
-use flocker_ports::{ContainerState, LogChunk, Observation, ObservedApp, ObservedContainer};
+use flocker_ports::{
+    ContainerState, LogChunk, Observation, ObservedApp, ObservedContainer, StoragePlugin,
+};
+
+/// How a storage plugin stands.
+const ACTIVE: &str = "active";
+const FAILING: &str = "failing";
 
 pub(crate) fn to_message(observation: &Observation) -> v1::Observation {
     v1::Observation {
@@ -32,7 +38,7 @@ pub(crate) fn to_message(observation: &Observation) -> v1::Observation {
             .iter()
             .map(|(volume, at)| parts::Written { volume: volume.to_string(), at_ms: at.0 })
             .collect(),
-        storage: None,
+        storage: observation.storage.as_ref().map(storage_to_message),
     }
 }
 
@@ -53,7 +59,26 @@ pub(crate) fn from_message(observation: v1::Observation) -> Result<Observation, 
             .map(sending_from_message)
             .collect::<Result<_, _>>()?,
         troubles: observation.troubles,
+        storage: observation.storage.map(storage_from_message),
     })
+}
+
+fn storage_to_message(storage: &StoragePlugin) -> v1::StoragePlugin {
+    v1::StoragePlugin {
+        name: storage.name.clone(),
+        version: storage.version.clone(),
+        digest: storage.digest.clone(),
+        state: if storage.failing { FAILING } else { ACTIVE }.to_owned(),
+        trouble: storage.trouble.clone(),
+        n_calls: storage.calls,
+        n_failures: storage.failures,
+    }
+}
+
+fn storage_from_message(storage: v1::StoragePlugin) -> StoragePlugin {
+    let v1::StoragePlugin { name, version, digest, state, trouble, n_calls, n_failures } = storage;
+    let (failing, calls, failures) = (state == FAILING, n_calls, n_failures);
+    StoragePlugin { name, version, digest, failing, trouble, calls, failures }
 }
 
 fn sending_from_message(sending: parts::Sending) -> Result<(OperationId, ByteSize), Malformed> {

@@ -16,8 +16,8 @@ use flocker_model::{
 };
 use flocker_ports::{
     AttachOrder, ContainerState, EngineError, LogChunk, LogStream, Observation, ObservedApp,
-    ObservedContainer, Order, Peer, PeerError, PeerErrorKind, Reply, Step, VolumeEpoch,
-    VolumeOrder,
+    ObservedContainer, Order, Peer, PeerError, PeerErrorKind, Reply, Step, StoragePlugin,
+    VolumeEpoch, VolumeOrder,
 };
 use futures::StreamExt;
 use tokio::net::TcpListener;
@@ -120,6 +120,15 @@ fn observation() -> Observation {
         }]),
         sending: vec![("o-1".parse().unwrap(), ByteSize(77))],
         troubles: vec!["the pool is nearly full".to_owned()],
+        storage: Some(StoragePlugin {
+            name: "dir".to_owned(),
+            version: "0.1.0".to_owned(),
+            digest: "sha256:00".to_owned(),
+            failing: true,
+            trouble: Some("trap: unreachable".to_owned()),
+            calls: 7,
+            failures: 1,
+        }),
     }
 }
 

@@ -67,10 +67,14 @@ fn refused_on_other_storage(cluster: &mut Cluster, home: &str) -> Result<()> {
 /// The operator sees what keeps the volumes of each node, and how it does.
 fn listed(cluster: &Cluster) -> Result<()> {
     let listed = cluster.flocker().ask(&["plugin", "ls"])?;
-    let dir = &listed["plugins"][0];
-    ensure!(dir["name"] == "dir" && dir["hooks"][0] == "storage-backend", "{listed:#}");
-    ensure!(dir["state"] == "active" && dir["failures"] == 0, "{listed:#}");
-    ensure!(dir["calls"].as_u64().is_some_and(|calls| calls > 0), "{listed:#}");
+    let plugins = listed["plugins"].as_array().context("no plugins are listed")?;
+    let nodes: Vec<_> = plugins.iter().map(|plugin| plugin["node"].as_str()).collect();
+    ensure!(nodes == NAMES.map(Some), "{listed:#}");
+    for dir in plugins {
+        ensure!(dir["name"] == "dir" && dir["hooks"][0] == "storage-backend", "{listed:#}");
+        ensure!(dir["state"] == "active" && dir["failures"] == 0, "{listed:#}");
+        ensure!(dir["calls"].as_u64().is_some_and(|calls| calls > 0), "{listed:#}");
+    }
     Ok(())
 }
 
