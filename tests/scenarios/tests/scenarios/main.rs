@@ -13,3 +13,4 @@ mod live_moves;
 mod live_nodes;
 mod live_policies;
 mod live_refusals;
+mod live_upgrades;
