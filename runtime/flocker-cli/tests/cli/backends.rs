@@ -57,13 +57,23 @@ fn what_is_for_the_other_kind_of_plugin_is_refused_with_a_hint() {
     refused(&["test", &backend(), "scenario.toml"], "has no scenarios");
 }
 
-/// All rules are kept but the one about quotas, which it does not claim to have; nothing is left of the trial.
 #[test]
 fn live_every_rule_is_tried_on_a_backend() {
+    keeps_the_rules(&backend());
+}
+
+/// It loads for ever, as released policies do.
+#[test]
+fn live_a_released_backend_keeps_the_rules() {
+    keeps_the_rules(crate::corpus::backend().to_str().unwrap());
+}
+
+/// All rules are kept but the one about quotas, which it does not claim to have; nothing is left of the trial.
+fn keeps_the_rules(backend: &str) {
     let folder = tempfile::tempdir().unwrap();
     let grant = format!("directory=pool:{}", folder.path().display());
 
-    let output = run(&["test", &backend(), "--grant", &grant]);
+    let output = run(&["test", backend, "--grant", &grant]);
 
     let found = answer(&output);
     assert_eq!(output.status.code(), Some(0), "{found:#}");
