@@ -19,6 +19,7 @@ mod given;
 mod http;
 mod kv;
 mod limits;
+mod listing;
 mod mounts;
 mod needs;
 mod node;

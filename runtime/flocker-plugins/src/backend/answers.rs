@@ -1,6 +1,8 @@
 //! From what a backend answered to what the port promises. An answer about something else than was asked is a failure of
 //! the plugin, never a fact.
 
+use std::collections::BTreeSet;
+
 use flocker_model::{
     ByteSize, Capacity, Epoch, Guid, Point, Role, Snapshot, SnapshotTag, Timestamp, VolumeId,
     VolumeState,
@@ -14,8 +16,11 @@ use crate::chatter::tame;
 
 /// Entries of one page.
 pub(crate) const PAGE: u32 = 500;
-/// Entries of a whole listing: more is no node's, but a plugin that counts without an end.
-pub(crate) const LISTED_MAX: usize = 200_000;
+/// Epochs begin with the store's revision and grow by one: nobody gets as far as half of all numbers, and one that came
+/// from there would leave no next one.
+const EPOCH_MAX: u64 = u64::MAX / 2;
+/// Linux counts the bytes of a file or a device in a signed number: nothing is larger.
+const BYTES_MAX: u64 = i64::MAX as u64;
 /// A GUID is a number in some notation; nobody's is longer.
 const GUID_CHARS_MAX: usize = 128;
 /// Features that a plugin can name.
@@ -42,6 +47,7 @@ pub(crate) fn capacity(capacity: &wit::Capacity) -> Result<Capacity, Wrong> {
     if free > total {
         return Err(format!("of {total} bytes it says {free} are free"));
     }
+    size("its pool", total)?;
     Ok(Capacity { total: ByteSize(total), free: ByteSize(free) })
 }
 
@@ -85,14 +91,48 @@ fn volume(info: &VolumeInfo) -> Result<VolumeState, Wrong> {
         2 => Role::Replica,
         other => return Err(format!("it gives volume `{id}` the role {other}, which is none")),
     };
-    let (size, used) = (ByteSize(info.size_bytes), ByteSize(info.used_bytes));
+    if info.epoch > EPOCH_MAX {
+        return Err(format!("it gives volume `{id}` the epoch {}, which is none", info.epoch));
+    }
+    let what = format!("volume `{id}`");
+    let (size, used) = (size(&what, info.size_bytes)?, size(&what, info.used_bytes)?);
     Ok(VolumeState { id, role, epoch: Epoch(info.epoch), size, used })
 }
 
-/// One page of snapshots.
-pub(crate) fn snapshots(answer: Vec<SnapshotInfo>) -> Result<Vec<Snapshot>, Wrong> {
+fn size(what: &str, bytes: u64) -> Result<ByteSize, Wrong> {
+    if bytes > BYTES_MAX {
+        return Err(format!("it gives {what} {bytes} bytes, which nothing has"));
+    }
+    Ok(ByteSize(bytes))
+}
+
+/// One page of snapshots, of those that are not `known` yet; they are from then on.
+pub(crate) fn snapshots(
+    known: &mut BTreeSet<SnapshotTag>,
+    answer: Vec<SnapshotInfo>,
+) -> Result<Vec<Snapshot>, Wrong> {
     not_too_many(answer.len())?;
-    answer.into_iter().map(snapshot).collect()
+    let page: Vec<_> = answer.into_iter().map(snapshot).collect::<Result<_, _>>()?;
+    // Their order is that of time, which names do not show: one that comes again tells of a listing that goes round.
+    match page.iter().find(|snapshot| !known.insert(snapshot.point.tag.clone())) {
+        Some(again) => Err(format!("it lists snapshot `{}` twice", again.point.tag)),
+        None => Ok(page),
+    }
+}
+
+/// Bytes of all texts in a page of volumes.
+pub(crate) fn bytes_of_volumes(answer: &[VolumeInfo]) -> usize {
+    answer.iter().map(|info| info.name.len() + bytes_of(&info.attrs)).sum()
+}
+
+/// Bytes of all texts in a page of snapshots.
+pub(crate) fn bytes_of_snapshots(answer: &[SnapshotInfo]) -> usize {
+    let texts = |info: &SnapshotInfo| info.at.tag.len() + info.at.guid.len();
+    answer.iter().map(|info| texts(info) + bytes_of(&info.attrs)).sum()
+}
+
+fn bytes_of(attrs: &[wit::Attr]) -> usize {
+    attrs.iter().map(|attr| attr.key.len() + attr.value.len()).sum()
 }
 
 fn not_too_many(n: usize) -> Result<(), Wrong> {
@@ -109,7 +149,7 @@ fn snapshot(info: SnapshotInfo) -> Result<Snapshot, Wrong> {
     Ok(Snapshot {
         point: Point { tag, guid: Guid(guid) },
         taken: Timestamp(info.taken_ms),
-        referenced: ByteSize(info.referenced_bytes),
+        referenced: size("a snapshot", info.referenced_bytes)?,
     })
 }
 
@@ -198,6 +238,8 @@ mod tests {
             (vec![None, None], "2 answers"),
             (vec![Some(info("../a"))], "not a valid volume id"),
             (vec![Some(VolumeInfo { role: 9, ..info("a") })], "role 9"),
+            (vec![Some(VolumeInfo { epoch: u64::MAX, ..info("a") })], "the epoch 1844"),
+            (vec![Some(VolumeInfo { size_bytes: u64::MAX, ..info("a") })], "which nothing has"),
         ] {
             let said = stat(&id("a"), answer).unwrap_err();
             assert!(said.contains(word), "{said}");

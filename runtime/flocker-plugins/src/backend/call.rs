@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use flocker_planner::PolicyFailure;
@@ -24,6 +24,8 @@ use crate::{chatter::tame, guest::inside, watchdog::Watchdog};
 
 /// The longest message of a plugin's that is kept.
 const MESSAGE_CHARS_MAX: usize = 400;
+/// Who waits less than this did not give up because of the plugin. Observing a node takes a second at most.
+const GIVEN_UP_AFTER: Duration = Duration::from_millis(500);
 /// Instances that wait for the next call. More would only keep memory.
 const IDLE_MAX: usize = 8;
 
@@ -54,6 +56,24 @@ pub(crate) struct Count {
     pub(crate) last_failure: Option<String>,
     /// Functions that broke it when they were last called, and how.
     pub(crate) broken: BTreeMap<&'static str, String>,
+}
+
+/// Somebody who waits for an answer, and may give up.
+struct Waiting<'a> {
+    plugin: &'a Plugin,
+    function: &'static str,
+    began: Instant,
+    is_answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let waited = self.began.elapsed();
+        if !self.is_answered && waited >= GIVEN_UP_AFTER {
+            let message = format!("it did not answer within {waited:.1?}");
+            self.plugin.note_failure(self.function, broken("timeout", message));
+        }
+    }
 }
 
 /// A backend that can be called, many calls at a time.
@@ -99,6 +119,10 @@ impl Plugin {
         wall: Duration,
         question: &Q,
     ) -> Result<Q::Answer, Failure> {
+        self.waited_for(Q::FUNCTION, self.ask_again(wall, question)).await
+    }
+
+    async fn ask_again<Q: Ask>(&self, wall: Duration, question: &Q) -> Result<Q::Answer, Failure> {
         let mut attempt = 1;
         loop {
             let result = self.attempt(wall, question).await;
@@ -208,13 +232,38 @@ impl Plugin {
     fn note<T>(&self, function: &'static str, result: &Result<T, Failure>) {
         let mut count = lock(&self.count);
         count.calls += 1;
-        if let Err(failure @ Failure::Broken { .. }) = result {
-            count.failures += 1;
-            count.last_failure = Some(format!("`{function}`: {failure}"));
-            count.broken.insert(function, failure.to_string());
-        } else {
-            count.broken.remove(function);
+        match result {
+            Err(failure @ Failure::Broken { .. }) => {
+                drop(count);
+                self.note_failure(function, failure.clone());
+            }
+            Err(Failure::Refused { .. }) | Ok(_) => drop(count.broken.remove(function)),
         }
+    }
+
+    /// An answer came that is none.
+    pub(crate) fn note_wrong(&self, function: &'static str, reason: &str) {
+        self.note_failure(function, broken("invalid-answer", reason.to_owned()));
+    }
+
+    fn note_failure(&self, function: &'static str, failure: Failure) {
+        let mut count = lock(&self.count);
+        count.failures += 1;
+        count.last_failure = Some(format!("`{function}`: {failure}"));
+        count.broken.insert(function, failure.to_string());
+    }
+
+    /// Waits for what a function answers. Where whoever asked gives up, that is noted: else nobody could tell why.
+    pub(crate) async fn waited_for<T>(
+        &self,
+        function: &'static str,
+        asked: impl Future<Output = T>,
+    ) -> T {
+        let mut waiting =
+            Waiting { plugin: self, function, began: Instant::now(), is_answered: false };
+        let answer = asked.await;
+        waiting.is_answered = true;
+        answer
     }
 
     pub(crate) fn count(&self) -> Count {

@@ -32,6 +32,13 @@ pub struct BackendLimits {
     pub log_lines: u32,
     /// Calls after which an instance is replaced by a fresh one.
     pub calls_per_instance: u64,
+    /// Entries of a whole listing, however many pages it has: five times the volumes of the largest cluster that
+    /// decisions are measured with. More is no node's, but a plugin that counts without an end.
+    pub listed: usize,
+    /// Bytes of all texts in a whole listing, attributes that nobody reads included: a kilobyte for each entry is plenty.
+    pub listed_bytes: usize,
+    /// Wall clock of a whole listing: pages that each come just in time would hold up an operation for a day.
+    pub wall_listing: Duration,
 }
 
 impl Default for BackendLimits {
@@ -47,6 +54,9 @@ impl Default for BackendLimits {
             file_bytes: 64 << 20,
             log_lines: 50,
             calls_per_instance: 1000,
+            listed: 50_000,
+            listed_bytes: 64 << 20,
+            wall_listing: Duration::from_mins(1),
         }
     }
 }

@@ -13,12 +13,12 @@ use flocker_ports::{BackendError, Description, Op};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
-    answers::{self, LISTED_MAX, PAGE, Wrong},
+    answers::{self, Wrong},
     bindings::exports::flocker::plugin::storage_backend as wit,
     call::{Failure, Plugin},
     copies::{CODE_FULL, is_full},
     mounts::Mounts,
-    questions::{Ask, Snapshots, Stat, Volumes},
+    questions::{Ask, Stat},
     receive::Slot,
 };
 
@@ -174,17 +174,22 @@ impl Node {
                     found: message.clone(),
                 }
             }
-            (failure, volume) => self.wrong(function, volume, failure.to_string()),
+            (failure, volume) => self.blame(function, volume, failure.to_string()),
         }
     }
 
-    /// The plugin did not do what it should.
+    /// The plugin did not do what it should, though it answered: that counts as a failure of the call.
     pub(crate) fn wrong(
         &self,
-        function: &str,
+        function: &'static str,
         volume: Option<&VolumeId>,
         reason: String,
     ) -> BackendError {
+        self.plugin.note_wrong(function, &reason);
+        self.blame(function, volume, reason)
+    }
+
+    fn blame(&self, function: &str, volume: Option<&VolumeId>, reason: String) -> BackendError {
         let about = volume.map(|volume| format!(" volume `{volume}`")).unwrap_or_default();
         let plugin = &self.plugin.shared.name;
         BackendError::Failed {
@@ -251,50 +256,6 @@ impl Node {
     /// As [`Node::stat`], for changes that need the volume.
     pub(crate) async fn need(&self, volume: &VolumeId) -> Result<VolumeState, BackendError> {
         self.stat(volume).await?.ok_or_else(|| BackendError::NoSuchVolume(volume.clone()))
-    }
-
-    pub(crate) async fn all_volumes(&self) -> Result<Vec<VolumeState>, BackendError> {
-        let mut all: Vec<VolumeState> = Vec::new();
-        loop {
-            let last = all.last().map(|state| state.id.clone());
-            let after = last.as_ref().map(VolumeId::to_string);
-            let answer = self.look(None, Volumes { after, limit: PAGE }).await?;
-            let page = self.checked("volumes", None, answers::volumes(last.as_ref(), &answer))?;
-            let is_last = page.len() < PAGE as usize;
-            all.extend(page);
-            if is_last {
-                return Ok(all);
-            }
-            if all.len() > LISTED_MAX {
-                return Err(self.wrong(
-                    "volumes",
-                    None,
-                    format!("it lists more than {LISTED_MAX}"),
-                ));
-            }
-        }
-    }
-
-    pub(crate) async fn all_snapshots(
-        &self,
-        volume: &VolumeId,
-    ) -> Result<Vec<Snapshot>, BackendError> {
-        let mut all: Vec<Snapshot> = Vec::new();
-        loop {
-            let after = all.last().map(|snapshot| snapshot.point.tag.to_string());
-            let question = Snapshots { name: volume.to_string(), after, limit: PAGE };
-            let answer = self.look(Some(volume), question).await?;
-            let page = self.checked("snapshots", Some(volume), answers::snapshots(answer))?;
-            let is_last = page.len() < PAGE as usize;
-            all.extend(page);
-            if is_last {
-                return Ok(all);
-            }
-            if all.len() > LISTED_MAX {
-                let reason = format!("it lists more than {LISTED_MAX}");
-                return Err(self.wrong("snapshots", Some(volume), reason));
-            }
-        }
     }
 
     /// The snapshot of this identity, by the name that it has here.
