@@ -8,8 +8,14 @@ use std::{
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{PackageId, Resolve};
 
-/// A whole policy, of which a case replaces parts.
-const FRAME: &str = include_str!("../frames/policy.wat");
+/// A whole plugin, of which a case replaces parts, and its world.
+struct Frame {
+    world: &'static str,
+    text: &'static str,
+}
+
+const POLICY: Frame = Frame { world: "policy", text: include_str!("../frames/policy.wat") };
+const BACKEND: Frame = Frame { world: "backend", text: include_str!("../frames/backend.wat") };
 /// What a case may ask for.
 const WORLD: &str = include_str!("../frames/world.wit");
 
@@ -19,11 +25,24 @@ const WORLD: &str = include_str!("../frames/world.wit");
 /// When the text is no WebAssembly, or does not fit `wit/`: a case that is not what it says tests nothing.
 #[must_use]
 pub fn policy(name: &str, fields: &str) -> Vec<u8> {
-    let mut module = wat::parse_str(module(name, fields))
+    component(&POLICY, name, fields)
+}
+
+/// The storage backend that `fields` make of the frame; of nothing, a healthy one. It calls itself `name`.
+///
+/// # Panics
+/// As [`policy`].
+#[must_use]
+pub fn backend(name: &str, fields: &str) -> Vec<u8> {
+    component(&BACKEND, name, fields)
+}
+
+fn component(frame: &Frame, name: &str, fields: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(module(frame.text, name, fields))
         .unwrap_or_else(|error| panic!("`{name}` is no WebAssembly text: {error}"));
     let (resolve, package) = contract();
     let encoded = (|| {
-        let world = resolve.select_world(&[*package], Some("policy"))?;
+        let world = resolve.select_world(&[*package], Some(frame.world))?;
         embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8)?;
         ComponentEncoder::default().module(&module)?.validate(true).encode()
     })();
@@ -48,8 +67,8 @@ pub(crate) fn folder(below: &str) -> PathBuf {
 }
 
 /// Imports come first in a module. A field of a case takes the place of the frame's field of the same name.
-fn module(name: &str, own: &str) -> String {
-    let frame = FRAME.replace("{name_len}", &name.len().to_string()).replace("{name}", name);
+fn module(frame: &str, name: &str, own: &str) -> String {
+    let frame = frame.replace("{name_len}", &name.len().to_string()).replace("{name}", name);
     let (own, frame) = (fields(own), fields(&frame));
     let replaced =
         |field: &&&str| own.iter().any(|one| key(one).is_some() && key(one) == key(field));

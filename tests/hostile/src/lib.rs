@@ -1,13 +1,15 @@
 //! Plugins that do harm, each with what must become of it. The host's own tests and the scenarios with real daemons load
 //! the same ones.
 
+mod backends;
 mod forge;
 mod made;
 mod policies;
 
 use std::fs;
 
-pub use forge::policy;
+pub use backends::{BACKENDS, BackendCase, Becomes, MadeBackend, Verb, grants};
+pub use forge::{backend, policy};
 pub use policies::POLICIES;
 
 /// One hostile plugin.
@@ -76,15 +78,15 @@ impl Case {
     #[must_use]
     pub fn build(&self) -> Vec<u8> {
         match self.made {
-            Made::Text => policy(self.name, &text(self.name)),
+            Made::Text => policy(self.name, &text("cases", self.name)),
             Made::Bytes(make) => make(),
         }
     }
 }
 
 /// A case's own text.
-fn text(name: &str) -> String {
-    let path = forge::folder("cases").join(format!("{name}.wat"));
+fn text(folder: &str, name: &str) -> String {
+    let path = forge::folder(folder).join(format!("{name}.wat"));
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
 }
 
@@ -96,18 +98,21 @@ mod tests {
 
     #[test]
     fn every_file_is_a_case_and_says_what_it_does() {
-        let cases: BTreeSet<_> = POLICIES
-            .iter()
-            .filter(|case| matches!(case.made, Made::Text))
-            .map(|case| case.name.to_owned())
-            .collect();
-        let files: BTreeSet<_> = fs::read_dir(forge::folder("cases"))
+        let policies = POLICIES.iter().filter(|case| matches!(case.made, Made::Text));
+        check("cases", policies.map(|case| case.name.to_owned()).collect());
+        let backends = BACKENDS.iter().filter(|case| matches!(case.made, MadeBackend::Text));
+        check("backends", backends.map(|case| case.name.to_owned()).collect());
+    }
+
+    #[track_caller]
+    fn check(folder: &str, cases: BTreeSet<String>) {
+        let files: BTreeSet<_> = fs::read_dir(forge::folder(folder))
             .unwrap()
             .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
             .collect();
         assert_eq!(cases, files);
         for name in files {
-            let text = text(&name);
+            let text = text(folder, &name);
             let first = text.lines().next().unwrap();
             assert!(first.starts_with(";; ") && first.ends_with('.'), "`{name}`: {first}");
         }
@@ -120,6 +125,12 @@ mod tests {
         assert_eq!(names.len(), POLICIES.len(), "two cases have one name");
         for case in POLICIES {
             // A file of nothing is one of them.
+            drop(case.build());
+        }
+        assert!(BACKENDS.len() >= 20, "only {}", BACKENDS.len());
+        let names: BTreeSet<_> = BACKENDS.iter().map(|case| case.name).collect();
+        assert_eq!(names.len(), BACKENDS.len(), "two backends have one name");
+        for case in BACKENDS {
             drop(case.build());
         }
     }

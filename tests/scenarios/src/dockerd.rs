@@ -118,13 +118,29 @@ impl Dockerd {
     /// # Errors
     /// When Docker does not answer.
     pub fn all_containers(&self) -> Result<Vec<Container>> {
-        let mut list = self.command();
-        list.args(["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=io.flocker.node"]);
-        let ids = output(&mut list)?;
+        let ids = self.ids()?;
         // One by one, for one of them may go away meanwhile.
         let inspect = |id: &str| output(self.command().args(["inspect", id]));
         let found = ids.lines().filter_map(|id| inspect(id).ok());
         found.map(|text| container(&serde_json::from_str::<Value>(&text)?[0])).collect()
+    }
+
+    fn ids(&self) -> Result<String> {
+        let mut list = self.command();
+        list.args(["ps", "--all", "--quiet", "--no-trunc", "--filter", "label=io.flocker.node"]);
+        output(&mut list)
+    }
+
+    /// Takes all containers away that nodes left, when no node runs any more.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub fn clear(&self) -> Result<()> {
+        let ids = self.ids()?;
+        if ids.trim().is_empty() {
+            return Ok(());
+        }
+        output(self.command().args(["rm", "--force"]).args(ids.lines())).map(drop)
     }
 
     /// Kills it, and waits until it is gone; its containers do not end by that.

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod corpus;
 mod forge;
 mod hostile;
 mod live;

@@ -8,6 +8,7 @@ mod live_backends;
 mod live_drain;
 mod live_faults;
 mod live_hostile;
+mod live_hostile_backends;
 mod live_kills;
 mod live_moves;
 mod live_nodes;

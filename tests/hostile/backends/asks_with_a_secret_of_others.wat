@@ -1,0 +1,10 @@
+;; Asks with a secret that was not granted.
+(import "flocker:plugin/http@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+(global $n_needs i32 (i32.const 5))
+(data (i32.const 512) "GET") (data (i32.const 520) "http://127.0.0.1:1/api")
+(data (i32.const 700) "authorization") (data (i32.const 720) "root")
+(data (i32.const 740) "\bc\02\00\00\0d\00\00\00\00\00\00\00\00\00\00\00\01\00\00\00\d0\02\00\00\04\00\00\00")
+(func $create (type $create) 
+  (call $send (i32.const 512) (i32.const 3) (i32.const 520) (i32.const 22) (i32.const 740) (i32.const 1)
+    (i32.const 0) (i32.const 0) (i32.const 1000) (i32.const 0) (i32.const 0) (i32.const 2688))
+  (i32.const 2688))

@@ -1,0 +1,13 @@
+;; Says that it drives something else each time that it is asked, and needs other things.
+(global $times (mut i32) (i32.const 0))
+(func $describe_backend (type $look)
+  (i32.store8 (i32.const 340) (i32.add (i32.load8_u (i32.const 340)) (global.get $times)))
+  (global.set $times (i32.add (global.get $times) (i32.const 1)))
+  (i32.store (i32.const 1404) (i32.const 340)) (i32.store (i32.const 1408) (i32.const 5))
+  (i32.const 1400))
+(func $describe (type $look)
+  (global.set $times (i32.add (global.get $times) (i32.const 1)))
+  (i32.store (i32.const 400) (i32.const 16)) (i32.store (i32.const 404) (global.get $name_len))
+  (i32.store (i32.const 408) (i32.const 112)) (i32.store (i32.const 412) (i32.const 5))
+  (i32.store (i32.const 424) (i32.const 160)) (i32.store (i32.const 428) (global.get $times))
+  (i32.const 400))

@@ -1,0 +1,2 @@
+;; Loops when it is to make a volume.
+(func $create (type $create) (loop $l (br $l)) (unreachable))

@@ -1,0 +1,2 @@
+;; Loops when it is asked for its name.
+(func $describe (type $look) (loop $l (br $l)) (unreachable))

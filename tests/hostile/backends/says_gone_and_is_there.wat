@@ -1,0 +1,2 @@
+;; Says that a volume is gone, and keeps it.
+(func $destroy (type $change) (call $done))

@@ -1,0 +1,2 @@
+;; Says that a volume is a replica, and leaves it sealed.
+(func $retire (type $at) (call $done))

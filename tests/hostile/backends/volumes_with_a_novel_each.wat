@@ -1,0 +1,28 @@
+;; Tells a novel about each volume of a list that does not end.
+(func $letters (param $n i32) (result i32)
+  (i32.or (i32.or
+      (i32.add (i32.const 97) (i32.div_u (local.get $n) (i32.const 17576)))
+      (i32.shl (i32.add (i32.const 97) (i32.rem_u (i32.div_u (local.get $n) (i32.const 676)) (i32.const 26))) (i32.const 8)))
+    (i32.or
+      (i32.shl (i32.add (i32.const 97) (i32.rem_u (i32.div_u (local.get $n) (i32.const 26)) (i32.const 26))) (i32.const 16))
+      (i32.shl (i32.add (i32.const 97) (i32.rem_u (local.get $n) (i32.const 26))) (i32.const 24)))))
+(func $number (param $p i32) (result i32)
+  (i32.add (i32.add
+      (i32.mul (i32.sub (i32.load8_u (local.get $p)) (i32.const 97)) (i32.const 17576))
+      (i32.mul (i32.sub (i32.load8_u offset=1 (local.get $p)) (i32.const 97)) (i32.const 676)))
+    (i32.add
+      (i32.mul (i32.sub (i32.load8_u offset=2 (local.get $p)) (i32.const 97)) (i32.const 26))
+      (i32.sub (i32.load8_u offset=3 (local.get $p)) (i32.const 97)))))
+(func $volumes (type $volumes)
+  (local $i i32) (local $n i32) (local $at i32)
+  (if (local.get 0) (then (local.set $n (i32.add (call $number (local.get 1)) (i32.const 1)))))
+  (i32.store (i32.const 58000) (i32.const 65536)) (i32.store (i32.const 58004) (i32.const 12))
+  (i32.store (i32.const 58008) (i32.const 1100000)) (i32.store (i32.const 58012) (i32.const 20000))
+  (loop $next
+    (i32.store (i32.add (i32.const 49152) (i32.shl (local.get $i) (i32.const 3))) (call $letters (i32.add (local.get $n) (local.get $i))))
+    (local.set $at (i32.add (i32.const 16384) (i32.mul (local.get $i) (i32.const 48))))
+    (call $volume (local.get $at) (i32.add (i32.const 49152) (i32.shl (local.get $i) (i32.const 3))) (i32.const 4) (i32.const 0))
+    (i32.store offset=40 (local.get $at) (i32.const 58000)) (i32.store offset=44 (local.get $at) (i32.const 1))
+    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+    (br_if $next (i32.lt_u (local.get $i) (local.get 3))))
+  (call $list (i32.const 16384) (local.get 3)))
