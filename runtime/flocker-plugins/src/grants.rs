@@ -28,6 +28,13 @@ pub enum Grant {
     Kv(ByteSize),
     /// URLs that it may send requests to.
     Http(UrlGrant),
+    /// Certificates of authorities that vouch for a host, in place of those that this machine trusts.
+    Authorities {
+        /// As URLs write it.
+        host: String,
+        /// A file of certificates.
+        path: PathBuf,
+    },
     /// A program of this machine that it may run.
     Command(PathBuf),
     /// Block devices that this host may mount for it.
@@ -42,7 +49,7 @@ pub enum Grant {
 }
 
 /// The forms of a grant, for hints.
-const FORMS: &str = "`directory=NAME:/PATH`, `kv=SIZE`, `http=URL`, `command=/PATH`, `device=/dev/NAME*` or `secret=NAME:/PATH`";
+const FORMS: &str = "`directory=NAME:/PATH`, `kv=SIZE`, `http=URL`, `ca=HOST:/PATH`, `command=/PATH`, `device=/dev/NAME*` or `secret=NAME:/PATH`";
 
 /// A grant that was not understood, or cannot be given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,9 +59,14 @@ pub enum GrantError {
     Form { text: String, reason: String },
     /// Two grants by one name.
     #[error(
-        "`{0}` is granted twice\nhint: give each directory and each secret a name of its own, and `kv` once"
+        "`{0}` is granted twice\nhint: give each directory and each secret a name of its own, each host one file of authorities, and `kv` once"
     )]
     Twice(String),
+    /// Authorities for a host that no request may go to.
+    #[error(
+        "`ca={0}` is for a host that no other grant names\nhint: grant `http=https://{0}` as well, with its port and path"
+    )]
+    NoSuchHost(String),
 }
 
 impl FromStr for Grant {
@@ -77,6 +89,10 @@ impl FromStr for Grant {
                 what.parse().map_err(|e: flocker_model::InvalidQuantity| refuse(&e.to_string()))?,
             )),
             "http" => UrlGrant::parse(what).map(Self::Http).map_err(refuse),
+            "ca" => {
+                let (host, path) = url::host_and_path(what).map_err(refuse)?;
+                Ok(Self::Authorities { host, path: absolute(path).map_err(refuse)? })
+            }
             "command" => absolute(what).map(Self::Command).map_err(refuse),
             "device" => DeviceGrant::parse(what).map(Self::Device).map_err(refuse),
             _ => Err(refuse("this kind is not known")),
@@ -106,6 +122,8 @@ pub struct Grants {
     pub(crate) directories: BTreeMap<String, PathBuf>,
     pub(crate) kv: Option<ByteSize>,
     pub(crate) http: Vec<UrlGrant>,
+    /// By hosts.
+    pub(crate) authorities: BTreeMap<String, PathBuf>,
     pub(crate) commands: BTreeSet<PathBuf>,
     pub(crate) devices: Vec<DeviceGrant>,
     /// By the name that the plugin knows them by.
@@ -116,7 +134,7 @@ impl Grants {
     /// Puts grants together.
     ///
     /// # Errors
-    /// [`GrantError::Twice`].
+    /// [`GrantError::Twice`], [`GrantError::NoSuchHost`].
     pub fn new(grants: impl IntoIterator<Item = Grant>) -> Result<Self, GrantError> {
         let mut all = Self::default();
         for grant in grants {
@@ -136,13 +154,22 @@ impl Grants {
                         return Err(GrantError::Twice(format!("secret={name}")));
                     }
                 }
+                Grant::Authorities { host, path } => {
+                    if all.authorities.insert(host.clone(), path).is_some() {
+                        return Err(GrantError::Twice(format!("ca={host}")));
+                    }
+                }
                 Grant::Http(url) => all.http.push(url),
                 Grant::Device(device) => all.devices.push(device),
                 // One that is named twice is the same one.
                 Grant::Command(path) => drop(all.commands.insert(path)),
             }
         }
-        Ok(all)
+        let is_used = |host: &String| all.http.iter().any(|url| url.is_proved_by(host));
+        match all.authorities.keys().find(|host| !is_used(host)) {
+            Some(host) => Err(GrantError::NoSuchHost(host.clone())),
+            None => Ok(all),
+        }
     }
 }
 
@@ -167,6 +194,10 @@ mod tests {
             ("directory=pool:srv", "absolute"),
             ("kv=much", "size"),
             ("root", "not known"),
+            ("ca=array.example", "no host and path"),
+            ("ca=array.example:ca.pem", "no host and path"),
+            ("ca=array.example:8443:/ca.pem", "without a port"),
+            ("ca=root@array.example:/ca.pem", "user"),
             ("http=array.example", "no URL"),
             ("http=ftp://array.example", "does not begin"),
             ("http=http://root@array.example", "user"),
@@ -176,6 +207,27 @@ mod tests {
         ] {
             let said = text.parse::<Grant>().unwrap_err().to_string();
             assert!(said.contains(word) && said.contains("hint:"), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn authorities_are_for_a_host_that_is_reached_by_https() {
+        let granted = |texts: &[&str]| Grants::new(texts.iter().map(|text| text.parse().unwrap()));
+        for (host, url) in [
+            ("array.example", "https://array.example:8443/api"),
+            ("Array.Example", "https://array.example/"),
+            ("10.0.0.5", "https://10.0.0.5/api"),
+            ("[fd00::1]", "https://[fd00::1]:8443/"),
+        ] {
+            let ca = format!("ca={host}:/etc/array/ca.pem");
+            let grants = granted(&[&format!("http={url}"), &ca]).unwrap();
+            let [path] = grants.authorities.values().collect::<Vec<_>>()[..] else { panic!() };
+            assert_eq!(path, &PathBuf::from("/etc/array/ca.pem"));
+            for other in ["http=https://other.example", "http=http://array.example", "kv=1MiB"] {
+                let said = granted(&[other, &ca]).unwrap_err().to_string();
+                assert!(said.contains("no other grant names") && said.contains("hint:"), "{said}");
+            }
+            assert!(matches!(granted(&[&ca, &ca]), Err(GrantError::Twice(_))));
         }
     }
 

@@ -11,14 +11,17 @@ use super::{
     bindings::exports::flocker::plugin::lifecycle::Info,
     commands::Commands,
     folders::Folders,
-    http::Http,
+    http::{
+        Http,
+        tls::{self, Tls},
+    },
     kv::{Kv, QUOTA_MAX},
     open::{BackendConfig, OpenBackendError},
     secrets::{self, Secrets},
 };
 use crate::{
     chatter::tame,
-    grants::{DeviceGrant, Grants},
+    grants::{DeviceGrant, Grants, UrlGrant},
 };
 
 /// `info.attrs` by these keys name what a backend needs (wit/codes.md).
@@ -69,7 +72,7 @@ impl Given {
         let given = Self {
             folders: folders(&needs, grants)?,
             kv: granted_kv(name, needs_kv, config)?,
-            http: Http { granted: http, secrets },
+            http: Http { tls: tls(&http, grants)?, granted: http, secrets },
             commands: Commands(needs.commands(&grants.commands)?),
             devices,
         };
@@ -160,6 +163,17 @@ impl Needs<'_> {
         });
         found.collect()
     }
+}
+
+/// A file that cannot be used is found out now, and not with the first request.
+fn tls(http: &[UrlGrant], grants: &Grants) -> Result<Tls, OpenBackendError> {
+    let mut tls = Tls::default();
+    for (host, path) in grants.authorities.iter().filter(|_| !http.is_empty()) {
+        let refused = |error| OpenBackendError::Authorities { path: path.clone(), error };
+        tls::read(path).map_err(refused)?;
+        tls.authorities.insert(host.clone(), path.clone());
+    }
+    Ok(tls)
 }
 
 fn folders(needs: &Needs<'_>, grants: &Grants) -> Result<Folders, OpenBackendError> {

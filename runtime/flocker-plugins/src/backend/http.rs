@@ -1,6 +1,8 @@
 //! Sends a plugin's requests to the URLs that the operator granted. Each request is a connection of its own, to an
 //! address that was looked up once, checked, and is not looked up again; nothing is followed, nothing is kept.
 
+pub(crate) mod tls;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -11,7 +13,12 @@ use hyper::{
     header::{HOST, HeaderMap, HeaderName, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::JoinSet, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::JoinSet,
+    time::timeout,
+};
 use url::{Host, Position, Url};
 
 use super::{
@@ -23,6 +30,7 @@ use crate::{
     chatter::tame,
     grants::url::{UrlGrant, read},
 };
+use tls::Tls;
 
 /// What a body may hold, in either direction.
 const BODY_BYTES_MAX: usize = 4 << 20;
@@ -48,6 +56,7 @@ const RESERVED: [&str; 9] = [
 pub(crate) struct Http {
     pub(crate) granted: Vec<UrlGrant>,
     pub(crate) secrets: Secrets,
+    pub(crate) tls: Tls,
 }
 
 impl Http {
@@ -67,11 +76,6 @@ impl Http {
         let grant = self.granted.iter().find(|grant| grant.permits(&url)).ok_or_else(|| {
             refuse("it was not granted\nhint: --grant http=URL permits a URL and what is below it")
         })?;
-        if url.scheme() != "http" {
-            return Err(refuse(
-                "this host speaks no TLS yet\nhint: grant `http://`, in a network that you trust",
-            ));
-        }
         let headers = self.headers(&what.headers, &url).map_err(|reason| refuse(&reason))?;
         let method = method(&what.method).map_err(refuse)?;
         if what.body.len() > BODY_BYTES_MAX {
@@ -87,15 +91,11 @@ impl Http {
             coded(CODE_UNREACHABLE, format!("`{grant}` could not be reached: {reason}"))
         };
         let stream = connect(grant, &url).await.map_err(unreachable)?;
-        let mut builder = hyper::client::conn::http1::Builder::new();
-        builder.max_buf_size(HEAD_BYTES_MAX);
-        let shaken = builder.handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = shaken.map_err(|e| unreachable(in_full(&e)))?;
-        // Ends with this call, also if that is given up.
-        let mut tasks = JoinSet::new();
-        tasks.spawn(connection);
-        let response = sender.send_request(request).await.map_err(|e| unreachable(in_full(&e)))?;
-        answer(grant, response).await
+        if url.scheme() == "http" {
+            return speak(grant, stream, request).await;
+        }
+        let stream = self.tls.shake(&url, stream).await.map_err(unreachable)?;
+        speak(grant, stream, request).await
     }
 
     fn headers(&self, wanted: &[wit::Header], url: &Url) -> Result<HeaderMap, String> {
@@ -161,6 +161,26 @@ fn permitted(grant: &UrlGrant, found: &[SocketAddr]) -> Result<(), String> {
         )),
         None => Ok(()),
     }
+}
+
+/// One request and its answer, on a connection of their own.
+async fn speak(
+    grant: &UrlGrant,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<wit::Response, Failure> {
+    let broken = |error: hyper::Error| {
+        let reason = in_full(&error);
+        coded(CODE_UNREACHABLE, format!("`{grant}` could not be reached: {reason}"))
+    };
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    builder.max_buf_size(HEAD_BYTES_MAX);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // Ends with this call, also if that is given up.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(connection);
+    let response = sender.send_request(request).await.map_err(broken)?;
+    answer(grant, response).await
 }
 
 async fn answer(grant: &UrlGrant, response: Response<Incoming>) -> Result<wit::Response, Failure> {

@@ -80,6 +80,9 @@ pub enum OpenBackendError {
     /// A granted secret cannot be used.
     #[error("the secret in `{path}` cannot be used: {error}")]
     Secret { path: PathBuf, error: io::Error },
+    /// The authorities of a granted host cannot be used.
+    #[error("the authorities in `{path}` cannot be used: {error}")]
+    Authorities { path: PathBuf, error: io::Error },
     /// The plugin did not say what it is.
     #[error(transparent)]
     Plugin(BackendError),

@@ -29,23 +29,8 @@ impl Secrets {
 
 /// A secret that others can read is none.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let refused = |reason| io::Error::new(io::ErrorKind::PermissionDenied, reason);
-    // A pipe must not hold us up.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = fs::open(path, flags, Mode::empty())?;
-    let found = fs::fstat(&file)?;
-    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
-        return Err(refused("it is no file"));
-    }
-    if found.st_mode & 0o077 != 0 {
-        return Err(refused("others than its owner have a right to it\nhint: chmod 600"));
-    }
-    if found.st_uid != 0 && found.st_uid != rustix::process::geteuid().as_raw() {
-        return Err(refused("it belongs to another user\nhint: chown root"));
-    }
-    let mut content = Vec::new();
-    File::from(file).take(BYTES_MAX + 1).read_to_end(&mut content)?;
-    // Editors end a line.
+    // And the end of a line, which editors write.
+    let mut content = read_owned(path, 0o077, BYTES_MAX + 1)?;
     if content.last() == Some(&b'\n') {
         content.pop();
     }
@@ -56,6 +41,33 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(refused("it is not one line of plain text"));
     }
     Ok(content)
+}
+
+/// What a file of root's, or of this user's, holds, if nobody else has one of these rights to it. A longer one is cut.
+pub(crate) fn read_owned(path: &Path, rights: u32, bytes_max: u64) -> io::Result<Vec<u8>> {
+    // A pipe must not hold us up.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::open(path, flags, Mode::empty())?;
+    let found = fs::fstat(&file)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(refused("it is no file"));
+    }
+    if found.st_mode & rights != 0 {
+        let mode = 0o666 & !rights;
+        return Err(refused(&format!(
+            "others than its owner have a right to it\nhint: chmod {mode:o}"
+        )));
+    }
+    if found.st_uid != 0 && found.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(refused("it belongs to another user\nhint: chown root"));
+    }
+    let mut content = Vec::new();
+    File::from(file).take(bytes_max).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn refused(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, reason)
 }
 
 #[cfg(test)]

@@ -39,6 +39,11 @@ impl UrlGrant {
             && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// Whether its server has to prove who it is, by this host's name.
+    pub(crate) fn is_proved_by(&self, host: &str) -> bool {
+        self.0.scheme() == "https" && self.0.host_str() == Some(host)
+    }
+
     /// Whether a connection to this address, which the host's name led to, is what the operator meant: a name in public
     /// must not lead into the private network, where nobody expects a plugin.
     pub(crate) fn may_reach(&self, address: IpAddr) -> bool {
@@ -50,6 +55,17 @@ impl UrlGrant {
             None => false,
         }
     }
+}
+
+/// `HOST:/PATH`: the host as URLs write it, and what comes after it.
+pub(crate) fn host_and_path(text: &str) -> Result<(String, &str), &'static str> {
+    let (host, _) = text.split_once(":/").ok_or("it has no host and path")?;
+    let url = read(&format!("https://{host}/"))?;
+    if url.port().is_some() || url.path() != "/" || url.query().is_some() {
+        return Err("it is `ca=HOST:/PATH`, without a port");
+    }
+    let path = &text[host.len() + 1..];
+    Ok((url.host_str().unwrap_or_default().to_owned(), path))
 }
 
 /// Reads a URL that can mean one thing only, for us and for the server: what is read differently by different programs
