@@ -38,14 +38,22 @@ pub(crate) enum AuthorCommand {
     /// Show what a file is and what it asks for, without running anything of it
     ///
     /// Works for files that no node would load, and says why it would not. Of a plugin in a registry its code is not
-    /// fetched: shown is what whoever pushed it says, which `pull` compares with the code.
+    /// fetched: shown is what whoever pushed it says, which `pull` compares with the code. With `--grant`, a storage
+    /// backend is started, given nothing, and asked what it needs: shown is what it would still lack.
     #[command(
-        after_help = "Examples:\n  flocker plugin inspect policy.wasm\n  flocker plugin inspect registry.example/acme/policy:1.0"
+        after_help = "Examples:\n  flocker plugin inspect policy.wasm\n  flocker plugin inspect registry.example/acme/policy:1.0\n  flocker plugin inspect array.wasm --grant http=https://10.0.0.5/api --settings @array.json"
     )]
     Inspect {
         /// The file, or a plugin in a registry: REGISTRY/NAME:TAG, or REGISTRY/NAME@sha256:DIGEST
         #[arg(value_name = "FILE|REFERENCE")]
         subject: PathBuf,
+        /// For a backend: something that it would be granted; may be given several times
+        #[arg(long, value_name = "GRANT")]
+        grant: Vec<Grant>,
+        /// For a backend, with `--grant`: settings, as JSON, or the name of a file that holds them after an @
+        /// [default: none]
+        #[arg(long, value_name = "JSON|@FILE", requires = "grant")]
+        settings: Option<String>,
         #[command(flatten)]
         registry: RegistryArgs,
     },

@@ -40,7 +40,10 @@ pub(super) async fn run(command: AuthorCommand) -> Result<Answer, Failure> {
 fn work(command: AuthorCommand) -> Result<Answer, Failure> {
     match command {
         AuthorCommand::New(new) => new::new(&new),
-        AuthorCommand::Inspect { subject, registry } => inspect::inspect(&subject, &registry),
+        AuthorCommand::Inspect { subject, grant, settings, registry } => match grant.is_empty() {
+            true => inspect::inspect(&subject, &registry),
+            false => inspect::lacking(&subject, &Settings { text: settings }, grant),
+        },
         AuthorCommand::Componentize { module, output } => {
             componentize::componentize(&module, &output)
         }

@@ -40,6 +40,30 @@ fn what_a_backend_needs_is_said_and_what_of_it_is_missing() {
     assert_eq!(found["fits"], true, "{found:#}");
     let imports = found["imports"].as_array().unwrap();
     assert!(imports.iter().all(|import| import["refused"] == Value::Null), "{found:#}");
+    assert!(found["needs"].is_null(), "nothing of it was run: {found:#}");
+}
+
+/// One who looks at a backend with what he means to grant sees at once what is forgotten.
+#[test]
+fn inspecting_a_backend_with_grants_shows_what_it_would_lack() {
+    let needs = |grant: &str| {
+        let output = run(&["inspect", &backend(), "--grant", grant]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        answer(&output)["needs"].clone()
+    };
+    let other = needs("directory=other:/srv");
+    assert_eq!(
+        (&other[0]["granted"], &other[0]["grant"]),
+        (&json!(false), &json!("directory=pool:/PATH"))
+    );
+    assert_eq!(needs("directory=pool:/srv")[0]["granted"], true);
+
+    let output = command("unix:///nowhere", &["plugin", "inspect", &backend()])
+        .args(["--grant", "kv=1MiB"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("NOT GRANTED: `--grant directory=pool:/PATH`"), "{said}");
 }
 
 #[test]
@@ -54,6 +78,9 @@ fn what_is_for_the_other_kind_of_plugin_is_refused_with_a_hint() {
     refused(&["test", &spread], "without scenarios");
     refused(&["test", &spread, "--grant", "kv=1MiB"], "is granted nothing");
     refused(&["check", &spread, "--grant", "kv=1MiB"], "is granted nothing");
+    refused(&["inspect", &spread, "--grant", "kv=1MiB"], "is granted nothing");
+    let elsewhere = "registry.example/acme/backend:1.0";
+    refused(&["inspect", elsewhere, "--grant", "kv=1MiB"], "is in a registry");
     refused(&["test", &backend(), "scenario.toml"], "has no scenarios");
 }
 

@@ -290,6 +290,9 @@ fn live_registry_what_is_not_what_it_says_is_refused() {
     is_refused(&lie("layers", &twice), "it has 2 layers, not one");
     is_refused(&lie("large", &|m| m["layers"][0]["size"] = (100 << 20).into()), "at most 67108864");
     is_refused(&lie("minus", &|m| m["layers"][0]["size"] = (-1).into()), "at most 67108864");
+    let config = |m: &mut Value| m["config"]["size"] = (2 << 20).into();
+    is_refused(&lie("talkative", &config), "at most 1048576");
+    is_refused(&lie("terse", &|m| m["config"]["size"] = 10.into()), "longer than announced");
     is_refused(&lie("long", &|m| m["layers"][0]["size"] = 1000.into()), "longer than announced");
 
     let (_, config) =

@@ -25,34 +25,51 @@ pub(super) fn check(
     listen();
     if exported_hooks(file).map_err(unusable)?.contains(&Hook::StorageBackend) {
         limited.refuse_for_backend(file)?;
-        let grants = Grants::new(grants).map_err(unusable)?;
-        let settings = settings.read()?;
-        let needs = PluginBackend::needs(file, &settings, &grants);
-        let found = Handle::current().block_on(needs).map_err(unusable)?;
-        return Ok(backend(file, &found));
+        return Ok(backend(file, &asked(file, settings, grants)?));
     }
     if !grants.is_empty() {
-        let message =
-            format!("`{}` is no storage backend, so it is granted nothing", file.display());
-        return Err(Failure::new(Code::INVALID_ARGUMENT, message).hint("leave `--grant` out"));
+        return Err(no_backend(file));
     }
     let loaded = load(&host()?, file, settings.read()?, limited.read()?)?;
     let (json, text) = shown(file, &loaded);
     Ok(Answer::new(json, text))
 }
 
-/// Each thing that it asks for, and whether it would get it.
-fn backend(file: &Path, found: &BackendNeeds) -> Answer {
-    let (mut json, mut text) = shown(file, &found.loaded);
+/// What a backend says that it needs, beside what it would be granted.
+pub(super) fn asked(
+    file: &Path,
+    settings: &Settings,
+    grants: Vec<Grant>,
+) -> Result<BackendNeeds, Failure> {
+    let grants = Grants::new(grants).map_err(unusable)?;
+    let settings = settings.read()?;
+    let needs = PluginBackend::needs(file, &settings, &grants);
+    Handle::current().block_on(needs).map_err(unusable)
+}
+
+/// Grants are for backends only.
+pub(super) fn no_backend(file: &Path) -> Failure {
+    let message = format!("`{}` is no storage backend, so it is granted nothing", file.display());
+    Failure::new(Code::INVALID_ARGUMENT, message).hint("leave `--grant` out")
+}
+
+/// Each thing that a backend asks for, and whether it would get it: for programs and for people.
+pub(super) fn needs(found: &BackendNeeds) -> (Value, String) {
     let line = |need: &Need| match need.is_granted {
         true => format!("{}, which is granted", need.what),
         false => format!("{}   NOT GRANTED: `--grant {}`", need.what, need.grant),
     };
     let lines: Vec<_> = found.needs.iter().map(line).collect();
     let lines = if lines.is_empty() { "nothing".to_owned() } else { lines.join("\n") };
-    text += &facts(&[("needs", lines)]);
     let need = |n: &Need| json!({"what": n.what, "grant": n.grant, "granted": n.is_granted});
-    json["needs"] = found.needs.iter().map(need).collect();
+    (found.needs.iter().map(need).collect(), facts(&[("needs", lines)]))
+}
+
+fn backend(file: &Path, found: &BackendNeeds) -> Answer {
+    let (mut json, mut text) = shown(file, &found.loaded);
+    let (needs, lines) = needs(found);
+    json["needs"] = needs;
+    text += &lines;
     let missing: Vec<_> = found.needs.iter().filter(|need| !need.is_granted).collect();
     let failure = missing.first().map(|first| {
         let message =

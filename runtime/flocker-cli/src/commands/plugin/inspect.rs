@@ -4,16 +4,23 @@ use std::path::Path;
 
 use flocker_api::{Code, Failure};
 use flocker_model::ByteSize;
-use flocker_plugins::{Import, Inspection, LoadError, Origin, Refusal, claimed_key_id, tame};
+use flocker_plugins::{
+    Grant, Hook, Import, Inspection, LoadError, Origin, Refusal, claimed_key_id, exported_hooks,
+    tame,
+};
 use oci_client::RegistryOperation;
 use serde_json::json;
 
 use super::{
-    facts, host,
+    check, facts, host, listen,
     registry::{Registry, reference},
     unusable, wait,
 };
-use crate::{args::RegistryArgs, show, terminal::Answer};
+use crate::{
+    args::{RegistryArgs, Settings},
+    show,
+    terminal::Answer,
+};
 
 pub(super) fn inspect(subject: &Path, registry: &RegistryArgs) -> Result<Answer, Failure> {
     match subject.to_str() {
@@ -22,6 +29,29 @@ pub(super) fn inspect(subject: &Path, registry: &RegistryArgs) -> Result<Answer,
         }
         Some(_) | None => on_disk(subject),
     }
+}
+
+/// What a storage backend would lack if it were granted this much. It is asked, so its code must be here.
+pub(super) fn lacking(
+    subject: &Path,
+    settings: &Settings,
+    grants: Vec<Grant>,
+) -> Result<Answer, Failure> {
+    if let Some(reference) = subject.to_str().filter(|text| reference::is_reference(text)) {
+        let message =
+            format!("`{reference}` is in a registry, and a backend has to be asked what it needs");
+        return Err(Failure::new(Code::INVALID_ARGUMENT, message)
+            .hint("`flocker plugin pull` it first, or leave `--grant` out"));
+    }
+    let Answer { mut json, text, .. } = on_disk(subject)?;
+    if !exported_hooks(subject).map_err(unusable)?.contains(&Hook::StorageBackend) {
+        return Err(check::no_backend(subject));
+    }
+    listen();
+    let found = check::asked(subject, settings, grants)?;
+    let (needs, lines) = check::needs(&found);
+    json["needs"] = needs;
+    Ok(Answer::new(json, text + &lines))
 }
 
 /// What is said of a plugin that was not fetched.
