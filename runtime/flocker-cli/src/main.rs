@@ -19,6 +19,9 @@ use flocker_api::{Code, Failure};
 use crate::{args::Arguments, terminal::Answer};
 
 fn main() -> ExitCode {
+    if let Some(end) = flocker_plugins::compile_if_asked() {
+        return end;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return no_sense(&error),

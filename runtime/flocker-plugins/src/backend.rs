@@ -52,6 +52,7 @@ use flocker_ports::{
 use tokio::time::timeout;
 
 pub use limits::BackendLimits;
+pub(crate) use limits::engine_config as compiling;
 pub(crate) use needs::fits;
 pub use needs::{BackendNeeds, Need};
 pub use open::{BackendConfig, OpenBackendError};

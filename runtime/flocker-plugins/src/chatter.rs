@@ -60,11 +60,13 @@ impl Chatter {
     /// Writes a message, line by line.
     pub(crate) fn say(&self, level: Level, message: &str) {
         let mut inner = self.lock();
+        if level == Level::ERROR && inner.last_words.is_none() {
+            // A panic says where it was on one line, and why on the next.
+            let words = message.split_whitespace().collect::<Vec<_>>().join(" ");
+            inner.last_words = Some(tame(&words, LINE_CHARS_MAX)).filter(|words| !words.is_empty());
+        }
         for line in message.lines().filter(|l| !l.trim().is_empty()) {
             let line = tame(line, LINE_CHARS_MAX);
-            if level == Level::ERROR && inner.last_words.is_none() {
-                inner.last_words = Some(line.clone());
-            }
             if inner.lines_left == 0 {
                 inner.suppressed += 1;
                 continue;

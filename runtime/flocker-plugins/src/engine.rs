@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use wasmtime::{Cache, CacheConfig, Config, Enabled, Engine, PoolingAllocationConfig};
+use wasmtime::{
+    Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy,
+    PoolingAllocationConfig,
+};
 
 use crate::{record::RecordsConfig, signature::PublicKey, watchdog::Watchdog};
 
@@ -112,6 +115,13 @@ pub(crate) fn start(config: &HostConfig) -> Result<(Engine, Watchdog), EngineErr
     };
     let watchdog = Watchdog::start(&engine)?;
     Ok((engine, watchdog))
+}
+
+/// For a process that makes no instances, and whose code is that of pooled ones.
+pub(crate) fn compiling(cache: Option<&Path>) -> Result<Config, EngineError> {
+    let mut config = engine_config(cache.map(open_cache).transpose()?, true);
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    Ok(config)
 }
 
 fn engine_config(cache: Option<Cache>, pooled: bool) -> Config {

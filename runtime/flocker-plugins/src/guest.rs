@@ -303,7 +303,18 @@ impl Blueprint {
                     .unwrap_or_default();
                 failure("trap", format!("{trap}{}{words}", inside(error)))
             }
-            None => failure("trap", tame(&error.root_cause().to_string(), MESSAGE_CHARS_MAX)),
+            None => {
+                let cause = error.root_cause().to_string();
+                // It is not the fuel that operators know.
+                if cause.contains("fuel allocated for hostcalls") {
+                    let most = self.limits.crossing_bytes >> 20;
+                    return failure(
+                        "trap",
+                        format!("it exchanged more than {most} MiB with its host in one call"),
+                    );
+                }
+                failure("trap", tame(&cause, MESSAGE_CHARS_MAX))
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     backend,
     bindings::flocker::plugin::types,
     chatter::{Chatter, tame},
+    compiler::{self, For},
     contract::Hook,
     dictionary::Dictionary,
     engine::{self, EngineError, HostConfig, Limits},
@@ -70,6 +71,7 @@ pub struct PluginHost {
     watchdog: Arc<Watchdog>,
     limits: Limits,
     trust: Trust,
+    cache: Option<PathBuf>,
     recorder: Option<Recorder>,
     plugins: RwLock<Vec<Slot>>,
     dictionary: Arc<Dictionary>,
@@ -115,6 +117,7 @@ impl PluginHost {
             watchdog: Arc::new(watchdog),
             trust: Trust { bytes_max: config.limits.file_bytes, signed_by: config.signed_by },
             limits: config.limits,
+            cache: config.cache,
             recorder: recorder.map_err(|e: RecordError| EngineError::Records(e.to_string()))?,
             plugins: RwLock::default(),
             dictionary: Arc::default(),
@@ -200,7 +203,9 @@ impl PluginHost {
         let Configured { path, settings, weight, mode, limits } = configured;
         let settings = if settings.trim().is_empty() { "{}" } else { settings };
         let document = settings::parse(settings)?;
-        let checked = load::check(&self.engine, path, &self.trust)?;
+        let checked = load::check(&self.engine, path, &self.trust, |bytes| {
+            compiler::try_out(bytes, For::Policies, self.cache.as_deref())
+        })?;
         let stem = path.file_stem().map(|s| tame(&s.to_string_lossy(), 64)).unwrap_or_default();
         let blueprint = self.blueprint(&checked, &stem)?.with_limits(limits.over(&self.limits));
         let described = describe(&blueprint)?;
@@ -245,9 +250,12 @@ impl PluginHost {
     #[must_use]
     pub fn inspect(&self, path: &Path) -> Inspection {
         inspect::inspect(path, self.limits.file_bytes, |bytes, hooks| {
+            load::recognise(bytes)?;
             if hooks.contains(&Hook::StorageBackend) {
+                compiler::try_out(bytes, For::Backends, None)?;
                 return backend::fits(bytes);
             }
+            compiler::try_out(bytes, For::Policies, self.cache.as_deref())?;
             let checked = load::check_bytes(&self.engine, bytes)?;
             self.blueprint(&checked, "").map(|_| ())
         })

@@ -16,6 +16,7 @@ mod bindings;
 mod breaker;
 mod chatter;
 mod columns;
+mod compiler;
 pub mod conformance;
 mod contract;
 mod dictionary;
@@ -44,6 +45,7 @@ pub use backend::{
     BackendConfig, BackendInfo, BackendLimits, BackendNeeds, Need, OpenBackendError, PluginBackend,
 };
 pub use chatter::tame;
+pub use compiler::compile_if_asked;
 pub use contract::Hook;
 pub use engine::{EngineError, HostConfig, Limits};
 pub use grants::{DeviceGrant, Grant, GrantError, Grants, UrlGrant};

@@ -8,6 +8,7 @@ use std::{
 };
 
 use flocker_planner::PolicyFailure;
+use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
 use wasmtime::{Engine, component::Component};
 
@@ -64,6 +65,11 @@ pub enum Refusal {
     /// It is damaged.
     #[error("it is damaged, or uses what this host does not have: {0}")]
     Malformed(String),
+    /// It is too much work for a compiler.
+    #[error(
+        "it cannot be compiled: {0}\nhint: it is damaged, or meant to do harm; tell its author"
+    )]
+    Uncompiled(String),
     /// It does not fit this host.
     #[error(transparent)]
     Misfit(#[from] Misfit),
@@ -74,7 +80,7 @@ pub enum Refusal {
     Types(String),
     /// The settings are no JSON, or not what the plugin's schema asks for.
     #[error(
-        "its settings do not fit: {0}\nhint: `flocker plugin inspect` shows the settings that it has"
+        "its settings do not fit: {0}\nhint: `flocker plugin check` shows the settings that it has"
     )]
     Settings(String),
     /// The plugin's schema cannot be used.
@@ -97,8 +103,16 @@ pub(crate) struct Checked {
 }
 
 /// Reads, compiles and checks a component. Runs nothing of it.
-pub(crate) fn check(engine: &Engine, path: &Path, trust: &Trust) -> Result<Checked, Refusal> {
-    check_bytes(engine, &trust.read(path)?)
+pub(crate) fn check(
+    engine: &Engine,
+    path: &Path,
+    trust: &Trust,
+    try_out: impl FnOnce(&[u8]) -> Result<(), Refusal>,
+) -> Result<Checked, Refusal> {
+    let bytes = trust.read(path)?;
+    recognise(&bytes)?;
+    try_out(&bytes)?;
+    check_bytes(engine, &bytes)
 }
 
 /// What a file must be for it to be compiled.
@@ -154,7 +168,12 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Refusal> {
             Refusal::Unreadable(e.to_string())
         }
     };
-    let file = File::open(path).map_err(unreadable)?;
+    // What is no file, a pipe for instance, would otherwise keep whoever opens or reads it waiting.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(
+        rustix::fs::open(path, OFlags::RDONLY | flags, Mode::empty())
+            .map_err(|e| unreadable(e.into()))?,
+    );
     let about = file.metadata().map_err(unreadable)?;
     if !about.is_file() {
         return Err(Refusal::Unreadable("it is not a regular file".into()));

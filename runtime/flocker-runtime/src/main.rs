@@ -21,6 +21,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    if let Some(end) = flocker_plugins::compile_if_asked() {
+        return end;
+    }
     let flags = Flags::parse();
     match run(flags) {
         Ok(()) => ExitCode::SUCCESS,

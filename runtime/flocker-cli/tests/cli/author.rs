@@ -4,7 +4,9 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::Arc,
 };
 
@@ -540,4 +542,18 @@ fn a_new_policy_is_written_once() {
             exit status: 1
         "#]],
     );
+}
+
+/// The command compiles strange code in a process of its own, which has limits, before it does so itself.
+#[test]
+fn a_process_that_compiles_says_by_its_status_how_it_went() {
+    let compiled = |bytes: &[u8]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flocker"));
+        command.args(["--compile-plugin-for-its-parent", "policies"]);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(bytes).unwrap();
+        child.wait().unwrap().code()
+    };
+    assert_eq!(compiled(&fs::read(wasm("spread")).unwrap()), Some(0));
+    assert_eq!(compiled(b"no component"), Some(1));
 }

@@ -75,9 +75,14 @@ impl BackendLimits {
 
 /// An engine with its clock. Instances are made on demand: there are few, and each may be large.
 pub(crate) fn start(cache: Option<&Path>) -> Result<(Engine, Watchdog), EngineError> {
-    let mut config = Config::new();
-    config.cache(cache.map(open_cache).transpose()?).epoch_interruption(true).wasm_memory64(false);
-    let engine = Engine::new(&config).map_err(|e| EngineError::Unsupported(format!("{e:#}")))?;
+    let engine = Engine::new(&engine_config(cache)?)
+        .map_err(|e| EngineError::Unsupported(format!("{e:#}")))?;
     let watchdog = Watchdog::start(&engine)?;
     Ok((engine, watchdog))
+}
+
+pub(crate) fn engine_config(cache: Option<&Path>) -> Result<Config, EngineError> {
+    let mut config = Config::new();
+    config.cache(cache.map(open_cache).transpose()?).epoch_interruption(true).wasm_memory64(false);
+    Ok(config)
 }

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     chatter::tame,
+    compiler::{self, For},
     contract::{self, Hook, Misfit},
     engine::EngineError,
     grants::Grants,
@@ -141,6 +142,8 @@ pub(super) async fn meet(
     let settings = if settings.trim().is_empty() { "{}" } else { settings };
     let document = settings::parse(settings).map_err(refuse)?;
     let bytes = trust.read(path).map_err(refuse)?;
+    load::recognise(&bytes).map_err(refuse)?;
+    compiler::try_out(&bytes, For::Backends, cache).map_err(refuse)?;
     let checked = check_bytes(&engine, &bytes).map_err(refuse)?;
     let stem = path.file_stem().map(|s| tame(&s.to_string_lossy(), 64)).unwrap_or_default();
     let stranger =

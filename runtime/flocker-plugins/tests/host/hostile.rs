@@ -8,7 +8,7 @@ use flocker_plugins::{Health, Limits};
 
 use crate::{
     forge::{ANSWER, COUNT, DROP_VIEW, Forge, fill},
-    world::World,
+    world::{World, configured},
 };
 
 /// Alone, the hostile plugin leaves the decision to the built-in policy; beside a healthy one, it changes nothing.
@@ -120,4 +120,24 @@ fn a_plugin_that_keeps_growing_starts_over_with_a_fresh_instance() {
     for _ in 0..12 {
         assert!(world.decide().failures.is_empty());
     }
+}
+
+/// Whoever opens or reads a pipe waits for somebody at its other end.
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let world = World::new();
+    let pipe = world.file("pipe.wasm", b"");
+    std::fs::remove_file(&pipe).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+
+    let said = world.host.load(&configured(&pipe, "", 1)).unwrap_err().to_string();
+
+    assert!(said.contains("pipe.wasm") && said.contains("not a regular file"), "{said}");
 }

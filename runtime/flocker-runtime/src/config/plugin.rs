@@ -109,7 +109,7 @@ impl BackendPlugin {
 
 /// What a file is for. One that is no plugin at all is told so when it is loaded.
 fn hooks(path: &Path) -> anyhow::Result<Vec<Hook>> {
-    fs::File::open(path).with_context(|| {
+    fs::metadata(path).with_context(|| {
         format!(
             "could not read the plugin `{}`\nhint: `--plugin` names a WebAssembly component",
             path.display()
