@@ -138,12 +138,14 @@ pub enum Action {
 }
 
 /// Why something was not done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Note {
     /// The app.
     pub app: AppName,
     /// For people.
     pub text: String,
+    /// What was decided, where somebody was asked.
+    pub decision: Option<Box<Decision>>,
 }
 
 /// Draws ids and seeds for decisions; the only randomness there is.
@@ -177,7 +179,7 @@ pub fn plan(
             Situation::SetBack(reason) => {
                 let text =
                     format!("its last move was undone and is tried again in a while: {reason}");
-                plan.notes.push(context.note(Some(text)));
+                plan.notes.push(context.note(text));
             }
             Situation::Homeless => context.settle(id, seed, &mut plan),
             Situation::Leaving(_) if moves >= settings.moves_max => {}
@@ -317,11 +319,11 @@ impl<'a> Context<'a> {
         if let [one, other, ..] = self.data_owners()[..] {
             let text =
                 format!("its volumes are on different nodes, `{one}` and `{other}` among them");
-            return plan.notes.push(self.note(Some(text)));
+            return plan.notes.push(self.note(text));
         }
         let decision = self.decide(id.clone(), seed, Purpose::Create);
         match &decision.chosen {
-            None => plan.notes.push(self.note(decision.why_none())),
+            None => plan.notes.push(self.undecided(decision)),
             Some(target) => plan.actions.push(Action::Begin {
                 id,
                 app: self.record.name.clone(),
@@ -348,7 +350,7 @@ impl<'a> Context<'a> {
         };
         let Some(target) = target.filter(|t| *t != current).cloned() else {
             if purpose == Purpose::Drain {
-                plan.notes.push(self.note(decision.why_none()));
+                plan.notes.push(self.undecided(decision));
             }
             return 0;
         };
@@ -359,9 +361,14 @@ impl<'a> Context<'a> {
         1
     }
 
-    fn note(&self, text: Option<String>) -> Note {
-        let text = text.unwrap_or_else(|| "no node was chosen".to_owned());
-        Note { app: self.record.name.clone(), text }
+    fn note(&self, text: String) -> Note {
+        Note { app: self.record.name.clone(), text, decision: None }
+    }
+
+    /// Nothing is done, as no node was found.
+    fn undecided(&self, decision: Decision) -> Note {
+        let text = decision.why_none().unwrap_or_else(|| "no node was chosen".to_owned());
+        Note { decision: Some(Box::new(decision)), ..self.note(text) }
     }
 }
 

@@ -8,7 +8,8 @@ use super::{Control, Refusal};
 use crate::cluster::State;
 
 impl Control {
-    /// What was decided for an operation, or for an app last, and why, as a JSON document with a `text` for people. Of an
+    /// What was decided for an operation, or for an app last, and why, as a JSON document with a `text` for people; of an
+    /// app that waits for a node, why no node will do. Of an
     /// app whose node is silent also what was decided about its volumes, and what is not done about them.
     ///
     /// # Errors
@@ -24,6 +25,11 @@ impl Control {
         let troubles = self.troubles_of(&state, subject);
         if !troubles.is_empty() {
             return Ok(crate::explain::with_troubles(placed.as_ref(), subject, &troubles));
+        }
+        // That it is to be elsewhere, and nowhere can be, is newer than why it is where it is.
+        let waiting = self.leader.notes().into_iter().find(|note| note.app.as_str() == subject);
+        if let Some(decision) = waiting.and_then(|note| note.decision) {
+            return Ok(crate::explain::document(&decision));
         }
         if let Some(placed) = placed {
             return Ok(placed);

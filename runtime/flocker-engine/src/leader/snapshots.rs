@@ -4,7 +4,11 @@
 //! written down elsewhere: a snapshot that an operator removed is gone, a leader that has just begun knows what the one
 //! before it knew, and nodes whose clocks differ do not confuse the schedule.
 
-use std::{collections::BTreeMap, sync::PoisonError, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::PoisonError,
+    time::Duration,
+};
 
 use flocker_model::{Point, Snapshot, SnapshotTag, Timestamp, Volume, VolumeId};
 use flocker_planner::{
@@ -50,12 +54,12 @@ struct Listed {
 impl Leader {
     /// Takes and removes snapshots until cancelled.
     pub(super) async fn keep_snapshots(self, stop: CancellationToken) {
-        let mut known = Known::new();
+        let (mut known, mut idle) = (Known::new(), String::new());
         loop {
             let pause = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                pause = self.snapshot_round(&mut known) => pause,
+                pause = self.snapshot_round(&mut known, &mut idle) => pause,
             };
             self.tell_full(&known);
             tokio::select! {
@@ -66,7 +70,7 @@ impl Leader {
     }
 
     /// Returns when to look again.
-    async fn snapshot_round(&self, known: &mut Known) -> Duration {
+    async fn snapshot_round(&self, known: &mut Known, idle: &mut String) -> Duration {
         let state = self.inner.parts.followed.borrow().clone();
         let Some(state) = state.filter(|state| self.inner.nodes.all_heard(state)) else {
             return Duration::from_secs(1);
@@ -84,14 +88,19 @@ impl Leader {
         for failed in &wanted.failures {
             tracing::warn!(policy = %failed.policy, class = %failed.failure.class, "the built-in schedule stands in: {}", failed.failure.message);
         }
+        let idle_now = idle_lanes(&wanted);
+        if !idle_now.is_empty() && idle_now != *idle {
+            tracing::warn!(
+                "policies that answer `backup-schedule` want lanes that nothing is done for: {idle_now}"
+            );
+        }
+        *idle = idle_now;
         let now = self.inner.parts.clock.now();
         let mut pause = wanted.ask_again.min(HORIZON);
         let mut ready = vec![];
         for (volume, due) in named(&state, &wanted) {
             if due.at > now {
                 pause = pause.min(due.at.since(now));
-            } else if due.lane != SNAPSHOT {
-                tracing::warn!(volume = %volume.name, lane = %due.lane, "a policy wants what this node cannot do");
             } else if known.contains_key(&volume.id) {
                 // What could not be listed may have been taken already, so it is not among these.
                 ready.push((volume, Some(due)));
@@ -245,7 +254,20 @@ impl Leader {
 
 /// The volumes that are due, and what is.
 fn named<'a>(state: &'a State, wanted: &'a Wanted) -> impl Iterator<Item = (&'a Volume, &'a Due)> {
-    wanted.due.iter().filter_map(move |(id, due)| Some((volume_of(state, id)?, due)))
+    let due = wanted.due.iter().filter(|(_, due)| due.lane == SNAPSHOT);
+    due.filter_map(move |(id, due)| Some((volume_of(state, id)?, due)))
+}
+
+/// Lanes that are wanted and that nothing is done for, some by name; empty where there are none.
+fn idle_lanes(wanted: &Wanted) -> String {
+    const NAMED: usize = 3;
+    let lanes = wanted.due.iter().map(|(_, due)| &due.lane).filter(|lane| *lane != SNAPSHOT);
+    let lanes: BTreeSet<_> = lanes.collect();
+    let named: Vec<_> = lanes.iter().take(NAMED).map(|lane| format!("`{lane}`")).collect();
+    match lanes.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 fn volume_of<'a>(state: &'a State, id: &VolumeId) -> Option<&'a Volume> {

@@ -73,3 +73,22 @@ async fn a_deployment_that_an_operator_ended_is_not_tried_elsewhere() {
     assert!(matches!(operation.state, OperationState::Aborted { .. }), "{operation:?}");
     assert!(!world.state().await.unwrap().apps.contains_key(&app()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_fits_nowhere_is_explained_node_by_node() {
+    let world = booted().await;
+    let nowhere = format!("{SHOP}x-flocker: {{ placement: {{ labels: {{ zone: moon }} }} }}\n");
+
+    world.control().deploy(&nowhere, None).await.unwrap();
+
+    until(|| async { world.control().explain("shop").await.is_ok() }).await;
+    let told = world.control().explain("shop").await.unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    let text = told["text"].as_str().unwrap();
+    assert!(text.contains("no node"), "{text}");
+    for node in ["n1", "n2", "n3"] {
+        assert!(text.contains(&format!("  {node} ")), "{text}");
+    }
+    assert!(text.contains("has no label `zone`"), "{text}");
+    assert_eq!(told["excluded"].as_array().unwrap().len(), 3, "{told:#}");
+}

@@ -88,6 +88,7 @@ fn unknown_to_owner(
         }
         Some(volume) => plan.notes.push(Note {
             app: record.name.clone(),
+            decision: None,
             text: format!(
                 "node `{name}` knows nothing of it, and has no writable copy of volume `{}`\nhint: was its pool replaced, or is it not mounted? the node's log says which pool it uses",
                 volume.name
