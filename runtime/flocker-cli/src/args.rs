@@ -75,7 +75,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Operation(OperationCommand),
     /// Say why an app is where it is, or why an operation was started
-    #[command(after_help = "Examples:\n  flocker explain shop\n  flocker explain 0198c1d2 --json")]
+    #[command(after_help = "Examples:\n  flocker explain shop\n  flocker explain shop --json")]
     Explain {
         /// An app, or the id of an operation
         #[arg(value_name = "OPERATION|APP")]
