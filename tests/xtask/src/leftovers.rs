@@ -1,5 +1,5 @@
 //! What tests may leave behind on a machine: processes, mounts, loop devices, network interfaces,
-//! containers, temporary files.
+//! containers, temporary files, and what guests with OpenZFS put into the firewall.
 //! Compares two moments; repairs nothing.
 
 use std::{
@@ -37,6 +37,7 @@ impl Moment {
         things.extend(names("/sys/class/net").map(|name| format!("network interface {name}")));
         things.extend(containers());
         things.extend(temporary());
+        things.extend(firewall());
         Self(things)
     }
 
@@ -82,9 +83,19 @@ fn processes() -> impl Iterator<Item = String> {
             line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
         let path = Path::new(words.first()?);
         let program = path.file_name()?.to_str()?;
-        (PROGRAMS.contains(&program) || path.starts_with(artifacts::target_folder()))
+        // Whatever a guest is made of, and whoever watches it, names its folder.
+        let of_guest = || words.iter().any(|word| word.contains("/flocker-zfs-guest."));
+        (PROGRAMS.contains(&program) || path.starts_with(artifacts::target_folder()) || of_guest())
             .then(|| format!("process {pid}: {}", words.join(" ").trim_end()))
     })
+}
+
+/// The rules of the switches of guests.
+fn firewall() -> Vec<String> {
+    let listed = shell::output(shell::command("iptables").args(["-w", "-S", "FORWARD"]));
+    let rules = listed.unwrap_or_default();
+    let ours = rules.lines().filter(|rule| rule.contains(" -i fz"));
+    ours.map(|rule| format!("firewall rule {rule}")).collect()
 }
 
 fn mounts() -> Vec<String> {
@@ -122,6 +133,8 @@ fn containers() -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -133,5 +146,34 @@ mod tests {
         let left: Vec<_> = Moment::now().0.difference(&before.0).cloned().collect();
 
         assert!(left.contains(&"network interface lo".to_owned()), "{left:?}");
+    }
+
+    #[test]
+    fn live_guests_that_stay_are_noticed() {
+        let script = crate::root().join("tests/zfs-guest/guest.sh");
+        // The limit ends it should this test fail before it does.
+        let words = ["run", "-t", "60", "--", "sleep", "600"];
+        let mut run = Command::new(script).args(words).spawn().unwrap();
+        let watch = format!(" {}", run.id());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let folder = loop {
+            let now = Moment::now();
+            // `guest.sh watch FOLDER PID`
+            let words = now.naming(&watch).into_iter().find(|line| line.contains(" watch "));
+            if let Some(folder) = words.and_then(|line| line.split(' ').rev().nth(1)) {
+                break folder.to_owned();
+            }
+            assert!(Instant::now() < deadline, "nobody watches the guest: {:?}", now.0);
+        };
+
+        let now = Moment::now();
+        let named = now.naming(&folder);
+        run.kill().unwrap();
+        run.wait().unwrap();
+        assert!(named.iter().any(|thing| thing.contains("/kernel mem=")), "{named:?}");
+        assert!(named.contains(&&format!("file {folder}")), "{named:?}");
+        while !Moment::now().naming(&folder).is_empty() {
+            assert!(Instant::now() < deadline, "it stays: {:?}", Moment::now().naming(&folder));
+        }
     }
 }

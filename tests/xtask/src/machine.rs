@@ -1,4 +1,4 @@
-//! What this machine can do: root, Docker, btrfs, a registry. Looks only; changes nothing.
+//! What this machine can do: root, Docker, btrfs, a registry, OpenZFS. Looks only; changes nothing.
 
 use std::{
     fs,
@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::shell;
+use crate::{guest, shell};
 
 /// The socket of a Docker that the system runs.
 pub(crate) const DOCKER_SOCKET: &str = "/var/run/docker.sock";
@@ -23,6 +23,8 @@ pub(crate) enum Ability {
     Btrfs,
     /// A registry that can be started, and what makes a certificate for it.
     Registry,
+    /// OpenZFS, in a guest.
+    Zfs,
 }
 
 impl Ability {
@@ -33,6 +35,7 @@ impl Ability {
             Self::Docker => "needs Docker",
             Self::Btrfs => "needs btrfs",
             Self::Registry => "needs docker-registry and openssl",
+            Self::Zfs => "needs root on x86-64 Debian 12, for guests with OpenZFS",
         }
     }
 
@@ -45,6 +48,8 @@ impl Ability {
             Self::Registry => ["docker-registry", "openssl"]
                 .into_iter()
                 .all(|program| shell::find(program).is_some()),
+            // Whether one is built does not matter: on a machine that can have one, tests without it fail.
+            Self::Zfs => guest::possible().is_ok(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod bench;
 mod bindings;
 mod demo;
 mod go;
+mod guest;
 mod interrupt;
 mod leftovers;
 mod machine;
@@ -52,6 +53,9 @@ enum Chore {
     },
     /// Makes anew what the SDKs keep of the contract, after `wit/` was changed.
     Bindings,
+    /// Machines with OpenZFS: builds them, boots them, runs commands in them.
+    #[command(subcommand)]
+    Guest(guest::Command),
     /// Runs the main job end to end: three nodes, an app that moves between them, and a client that keeps writing.
     Demo(demo::Options),
 }
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
         Chore::Wit(command) => wit::run(&command),
         Chore::Sdks { languages } => test::sdks(&languages),
         Chore::Bindings => bindings::make(),
+        Chore::Guest(command) => guest::run(&command),
         Chore::Demo(options) => demo::run(&options),
     };
     match outcome {

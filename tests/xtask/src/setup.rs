@@ -5,10 +5,10 @@ use std::{fs, path::Path};
 
 use anyhow::Result;
 
-use crate::{go, interrupt, machine, say, shell, wasm_target};
+use crate::{go, guest, interrupt, machine, say, shell, wasm_target};
 
 /// A program that we need (or a file, by its whole path), and Debian's package that brings it.
-struct Need {
+pub(crate) struct Need {
     program: &'static str,
     package: &'static str,
     why: &'static str,
@@ -17,7 +17,11 @@ struct Need {
 }
 
 impl Need {
-    const fn new(program: &'static str, package: &'static str, why: &'static str) -> Self {
+    pub(crate) const fn new(
+        program: &'static str,
+        package: &'static str,
+        why: &'static str,
+    ) -> Self {
         Self { program, package, why, service: None }
     }
 }
@@ -57,6 +61,14 @@ pub(crate) fn everything(yes: bool) -> Result<Vec<String>> {
         interrupt::check()?;
         say::line(&format!("there is no Go for the SDK: {error:#}"));
         missing.push("go".to_owned());
+    }
+    // Where guests cannot be, the tests that need one are skipped by name.
+    if guest::possible().is_ok()
+        && let Err(error) = guest::ensure_built(yes)
+    {
+        interrupt::check()?;
+        say::line(&format!("there is no guest with OpenZFS: {error:#}"));
+        missing.push("a guest with OpenZFS".to_owned());
     }
     Ok(missing)
 }
@@ -101,7 +113,8 @@ pub(crate) fn guests() -> Result<Vec<String>> {
     }
 }
 
-fn packages(mut needs: Vec<&Need>, yes: bool) -> Result<Vec<String>> {
+/// Installs what is not here; returns the packages that still are missing.
+pub(crate) fn packages(mut needs: Vec<&Need>, yes: bool) -> Result<Vec<String>> {
     needs.retain(|need| !is_here(need));
     if needs.is_empty() {
         return Ok(Vec::new());

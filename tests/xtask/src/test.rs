@@ -194,7 +194,7 @@ fn nextest_runs(summary: &mut Summary, options: &Options) -> Result<Vec<(String,
     let lacking: Vec<Ability> = if options.quick {
         vec![Ability::Root]
     } else {
-        [Ability::Root, Ability::Docker, Ability::Btrfs, Ability::Registry]
+        [Ability::Root, Ability::Docker, Ability::Btrfs, Ability::Registry, Ability::Zfs]
             .into_iter()
             .filter(|ability| !ability.here())
             .collect()

@@ -93,6 +93,7 @@ fn needs(ability: Ability) -> &'static str {
         }
         Ability::Btrfs => "test(/live/) and package(/^(flocker-btrfs|flocker-runtime|scenarios)$/)",
         Ability::Registry => "test(/live_registry/)",
+        Ability::Zfs => "test(/live_guests/)",
     }
 }
 
