@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::{
     interrupt, machine, say,
     setup::{self, Need},
-    shell,
+    shell, test,
 };
 
 /// What they run on.
@@ -99,6 +99,12 @@ pub(crate) enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Runs the tests that have `zfs_guest` in their names, each in a guest of its own.
+    Test {
+        /// Arguments for `cargo nextest run`: a test's name, `--test NAME`…
+        #[arg(last = true)]
+        nextest: Vec<String>,
+    },
 }
 
 /// What a guest has.
@@ -129,7 +135,7 @@ impl Hardware {
     }
 }
 
-/// Does it; for all but `build` the script takes our place, and its exit status is ours.
+/// Does it; for all but `build` and `test` the script takes our place, and its exit status is ours.
 pub(crate) fn run(command: &Command) -> Result<bool> {
     let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let words = match command {
@@ -138,6 +144,7 @@ pub(crate) fn run(command: &Command) -> Result<bool> {
             build(backend, *yes)?;
             return Ok(true);
         }
+        Command::Test { nextest } => return test::zfs(nextest),
         Command::Run { hardware, time, writable, command } => {
             let mut words = [own(&["run", "-t", &time.to_string()]), hardware.words()].concat();
             words.extend(writable.iter().flat_map(|folder| own(&["-w", folder])));

@@ -23,8 +23,10 @@ pub(crate) enum Ability {
     Btrfs,
     /// A registry that can be started, and what makes a certificate for it.
     Registry,
-    /// OpenZFS, in a guest.
+    /// OpenZFS: in a guest, or of this machine.
     Zfs,
+    /// Guests with OpenZFS, several at once.
+    Guests,
 }
 
 impl Ability {
@@ -35,7 +37,8 @@ impl Ability {
             Self::Docker => "needs Docker",
             Self::Btrfs => "needs btrfs",
             Self::Registry => "needs docker-registry and openssl",
-            Self::Zfs => "needs root on x86-64 Debian 12, for guests with OpenZFS",
+            Self::Zfs => "needs OpenZFS, or root on x86-64 Debian 12 for guests that have it",
+            Self::Guests => "needs root on x86-64 Debian 12, for guests with OpenZFS",
         }
     }
 
@@ -48,8 +51,9 @@ impl Ability {
             Self::Registry => ["docker-registry", "openssl"]
                 .into_iter()
                 .all(|program| shell::find(program).is_some()),
+            Self::Zfs => Self::Guests.here() || has_zfs(),
             // Whether one is built does not matter: on a machine that can have one, tests without it fail.
-            Self::Zfs => guest::possible().is_ok(),
+            Self::Guests => guest::possible().is_ok(),
         }
     }
 }
@@ -81,6 +85,11 @@ fn kernel_has_btrfs() -> bool {
     // A module that is not loaded yet is not listed; `mount` would load it.
     listed()
         || (is_root() && shell::output(Command::new("modprobe").arg("btrfs")).is_ok() && listed())
+}
+
+/// Whether the kernel has OpenZFS loaded, we may use it, and its commands are here.
+fn has_zfs() -> bool {
+    is_root() && Path::new("/dev/zfs").exists() && shell::find("zpool").is_some()
 }
 
 /// A Node.js that the SDK for JavaScript works with.

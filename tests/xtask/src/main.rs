@@ -53,7 +53,7 @@ enum Chore {
     },
     /// Makes anew what the SDKs keep of the contract, after `wit/` was changed.
     Bindings,
-    /// Machines with OpenZFS: builds them, boots them, runs commands in them.
+    /// Machines with OpenZFS: builds them, boots them, runs commands and tests in them.
     #[command(subcommand)]
     Guest(guest::Command),
     /// Runs the main job end to end: three nodes, an app that moves between them, and a client that keeps writing.

@@ -13,7 +13,7 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 
-use crate::{artifacts, interrupt, leftovers::Moment, machine::Ability, say, setup, shell};
+use crate::{artifacts, guest, interrupt, leftovers::Moment, machine::Ability, say, setup, shell};
 use nextest::Totals;
 
 /// How long what ends by itself (a shim, a lazily unmounted pool) may take to do so.
@@ -95,6 +95,20 @@ pub(crate) fn sdks(only: &[String]) -> Result<bool> {
     say::part("summary");
     summary.say();
     Ok(summary.totals.failed == 0)
+}
+
+/// Runs the tests that need OpenZFS alone; whether all of them passed.
+pub(crate) fn zfs(arguments: &[String]) -> Result<bool> {
+    let totals = zfs_tests(true, arguments)?;
+    say::line(&totals.to_string());
+    Ok(totals.failed == 0)
+}
+
+fn zfs_tests(yes: bool, arguments: &[String]) -> Result<Totals> {
+    if guest::possible().is_ok() {
+        guest::ensure_built(yes)?;
+    }
+    nextest::in_guests(arguments)
 }
 
 /// Runs everything; whether all of it passed.
@@ -194,10 +208,17 @@ fn nextest_runs(summary: &mut Summary, options: &Options) -> Result<Vec<(String,
     let lacking: Vec<Ability> = if options.quick {
         vec![Ability::Root]
     } else {
-        [Ability::Root, Ability::Docker, Ability::Btrfs, Ability::Registry, Ability::Zfs]
-            .into_iter()
-            .filter(|ability| !ability.here())
-            .collect()
+        [
+            Ability::Root,
+            Ability::Docker,
+            Ability::Btrfs,
+            Ability::Registry,
+            Ability::Zfs,
+            Ability::Guests,
+        ]
+        .into_iter()
+        .filter(|ability| !ability.here())
+        .collect()
     };
     let mut skipped = Vec::new();
     summary.tests("tests of the workspace", || {
@@ -206,7 +227,11 @@ fn nextest_runs(summary: &mut Summary, options: &Options) -> Result<Vec<(String,
         totals.skipped += skipped.len();
         Ok(totals)
     })?;
-    // Arguments choose tests of the workspace; the guests have others.
+    if !options.quick && !lacking.contains(&Ability::Zfs) {
+        summary
+            .tests("tests in guests with OpenZFS", || zfs_tests(options.yes, &options.nextest))?;
+    }
+    // Arguments choose tests of the workspace; the guests of plugins have others.
     if options.nextest.is_empty() {
         for folder in artifacts::guest_folders() {
             summary.tests(&format!("tests of {}", shown(&folder)), || nextest::guests(&folder))?;

@@ -7,7 +7,7 @@ use std::{
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixListener},
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -15,6 +15,17 @@ use anyhow::{Context as _, Result, bail};
 
 /// LAN 0 is for people.
 const LANS: std::ops::RangeInclusive<u8> = 1..=99;
+
+/// The disks of a test that `cargo xtask test` runs in a guest of its own.
+///
+/// # Errors
+/// The test runs somewhere else.
+pub fn disks() -> Result<Vec<PathBuf>> {
+    let named = std::env::var("ZFS_GUEST_DISKS").context(
+        "ZFS_GUEST_DISKS names no disks\nhint: `cargo xtask guest test` runs this test in a guest",
+    )?;
+    Ok(named.split_whitespace().map(PathBuf::from).collect())
+}
 
 /// A LAN of one test's own: no other test has guests on it.
 #[derive(Debug)]

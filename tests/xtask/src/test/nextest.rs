@@ -2,7 +2,7 @@
 
 use std::{fmt, fs, os::unix::process::CommandExt as _, path::Path, process::Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{artifacts, machine::Ability, shell};
@@ -29,15 +29,31 @@ impl fmt::Display for Totals {
     }
 }
 
-/// Runs the tests of the workspace, without those that need what is lacking.
+/// Tests that run in a guest of their own, with OpenZFS.
+const IN_GUEST: &str = "test(/zfs_guest/)";
+
+/// Runs the tests of the workspace on this machine, without those that need what is lacking.
 pub(crate) fn workspace(lacking: &[Ability], arguments: &[String]) -> Result<Totals> {
     let filter = match lost_filter(lacking) {
-        Some(lost) => format!("not ({lost})"),
-        None => "all()".to_owned(),
+        Some(lost) => format!("not ({lost}) and not {IN_GUEST}"),
+        None => format!("not {IN_GUEST}"),
     };
     let mut scope = vec!["--filterset".to_owned(), filter];
     scope.extend(whole(arguments).map(str::to_owned));
     run(&crate::root(), &scope, arguments)
+}
+
+/// Runs the tests of the workspace that need OpenZFS, each in a guest.
+pub(crate) fn in_guests(arguments: &[String]) -> Result<Totals> {
+    let config = crate::root().join("tests/zfs-guest/nextest.toml").display().to_string();
+    let mut scope = ["--config-file", &config, "--filterset", IN_GUEST].map(str::to_owned).to_vec();
+    scope.extend(whole(arguments).map(str::to_owned));
+    let totals = run(&crate::root(), &scope, arguments)?;
+    ensure!(
+        totals != Totals::default() || !arguments.is_empty(),
+        "no test has `zfs_guest` in its name, and some should"
+    );
+    Ok(totals)
 }
 
 /// All crates, unless the arguments name some.
@@ -73,7 +89,8 @@ pub(crate) fn skipped(
     let mut skipped: Vec<(String, &'static str)> = Vec::new();
     for ability in lacking {
         let mut list = shell::cargo(&crate::root());
-        list.args(["nextest", "list", "--message-format", "json", "--filterset", needs(*ability)]);
+        list.args(["nextest", "list", "--message-format", "json", "--ignore-default-filter"]);
+        list.args(["--filterset", needs(*ability)]);
         let listed = shell::output(list.args(whole(arguments)).args(arguments))?;
         for test in matching(&listed)? {
             if !skipped.iter().any(|(known, _)| *known == test) {
@@ -93,7 +110,8 @@ fn needs(ability: Ability) -> &'static str {
         }
         Ability::Btrfs => "test(/live/) and package(/^(flocker-btrfs|flocker-runtime|scenarios)$/)",
         Ability::Registry => "test(/live_registry/)",
-        Ability::Zfs => "test(/live_guests/)",
+        Ability::Zfs => IN_GUEST,
+        Ability::Guests => "test(/live_guests/)",
     }
 }
 
@@ -121,7 +139,15 @@ fn run(folder: &Path, scope: &[String], arguments: &[String]) -> Result<Totals> 
     // Built before, so that no test has to start a cargo of its own.
     nextest.env("FLOCKER_GATE", artifacts::gate()?);
     nextest
-        .args(["nextest", "run", "--profile", "ci", "--no-tests", "pass"])
+        .args([
+            "nextest",
+            "run",
+            "--profile",
+            "ci",
+            "--no-tests",
+            "pass",
+            "--ignore-default-filter",
+        ])
         .args(scope)
         .args(arguments);
     crate::say::line(&format!("$ {}", shell::shown(&nextest)));
