@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::shell;
+use crate::{guest, shell};
 
 /// The target of guests.
 pub(crate) const GUEST: &str = "wasm32-unknown-unknown";
@@ -83,6 +83,23 @@ fn where_static(package: &str) -> Result<PathBuf> {
 pub(crate) fn workspace() -> Result<()> {
     let mut build = shell::cargo(&crate::root());
     shell::run(build.args(["build", "--workspace", "--all-targets"]))
+}
+
+/// The program that talks to OpenZFS, once it was built.
+pub(crate) fn zfs_helper() -> PathBuf {
+    target_folder().join("debug/flocker-zfs-helper")
+}
+
+/// Builds the program that talks to OpenZFS, where the checkout has it. It is a package of its own, as it links with a
+/// library of the system that nothing else needs.
+pub(crate) fn build_zfs_helper() -> Result<()> {
+    let folder = crate::root().join("runtime/flocker-zfs-helper");
+    if !has_manifest(&folder) {
+        return Ok(());
+    }
+    let mut build = shell::cargo(&folder);
+    build.env("CARGO_TARGET_DIR", target_folder()).envs(guest::link_environment()?);
+    shell::run(build.arg("build"))
 }
 
 /// The daemon and the command; returns their folder.

@@ -1,7 +1,10 @@
 //! `cargo xtask guest`: machines with OpenZFS, for tests and for people. Thin over `tests/zfs-guest`: the scripts there do
 //! the work, this says what it takes, installs it where it may, and passes on what they say.
 
-use std::{fs, os::unix::process::CommandExt as _, process::Command as Process};
+use std::{
+    env, ffi::OsString, fs, os::unix::process::CommandExt as _, path::PathBuf,
+    process::Command as Process,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
@@ -9,7 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::{
     interrupt, machine, say,
     setup::{self, Need},
-    shell, test,
+    shell, test, wasm_target,
 };
 
 /// What they run on.
@@ -206,7 +209,8 @@ fn build(backend: Backend, yes: bool) -> Result<()> {
     built.context("no guest was built; the reason is above")
 }
 
-const NEEDS: [Need; 15] = [
+const NEEDS: [Need; 16] = [
+    Need::new("pkg-config", "pkg-config", "finds the libraries of OpenZFS"),
     Need::new("gcc", "gcc", "compiles OpenZFS for the kernel of guests"),
     Need::new("/usr/include/stdio.h", "libc6-dev", "compiles OpenZFS for the kernel of guests"),
     Need::new("make", "make", "compiles OpenZFS for the kernel of guests"),
@@ -241,4 +245,26 @@ fn needs(backend: Backend) -> Vec<&'static Need> {
         Backend::Tcg => &NEEDS_OF_TCG[..],
     };
     NEEDS.iter().chain(more).collect()
+}
+
+/// The folder that guests are built into; the scripts have the same rule.
+fn cache() -> Result<PathBuf> {
+    let named = env::var_os("ZFS_GUEST_CACHE").map(PathBuf::from);
+    named.map_or_else(|| Ok(wasm_target::cache()?.with_file_name("zfs-guest")), Ok)
+}
+
+/// What `cargo build` has to be told so that it finds the libraries of OpenZFS: nothing where the system has them,
+/// else where they were unpacked for guests. What is linked with them runs in guests as it is; on this machine it would
+/// also need `LD_LIBRARY_PATH`, the same folder as `LIBRARY_PATH`, and an OpenZFS in the kernel.
+pub(crate) fn link_environment() -> Result<Vec<(&'static str, OsString)>> {
+    if shell::output(shell::command("pkg-config").args(["--exists", "libzfs_core"])).is_ok() {
+        return Ok(Vec::new());
+    }
+    let libraries = cache()?.join("sysroot/usr/lib/x86_64-linux-gnu");
+    ensure!(
+        libraries.is_dir(),
+        "there are no libraries of OpenZFS to link with\nhint: `cargo xtask guest build`, or install libzfslinux-dev"
+    );
+    let descriptions = libraries.join("pkgconfig");
+    Ok(vec![("PKG_CONFIG_PATH", descriptions.into()), ("LIBRARY_PATH", libraries.into())])
 }

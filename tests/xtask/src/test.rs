@@ -108,6 +108,7 @@ fn zfs_tests(yes: bool, arguments: &[String]) -> Result<Totals> {
     if guest::possible().is_ok() {
         guest::ensure_built(yes)?;
     }
+    artifacts::build_zfs_helper()?;
     nextest::in_guests(arguments)
 }
 

@@ -136,8 +136,9 @@ fn run(folder: &Path, scope: &[String], arguments: &[String]) -> Result<Totals> 
     let _ = fs::remove_file(&report);
 
     let mut nextest = shell::cargo(folder);
-    // Built before, so that no test has to start a cargo of its own.
+    // Built before, so that no test has to start a cargo of its own: the gate by `test`, the helper before tests in guests.
     nextest.env("FLOCKER_GATE", artifacts::gate()?);
+    nextest.env("FLOCKER_ZFS_HELPER", artifacts::zfs_helper());
     nextest
         .args([
             "nextest",
