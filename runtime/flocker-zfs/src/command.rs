@@ -1,0 +1,189 @@
+//! Runs the `zfs` command: by absolute path, with an empty environment and bounded output. And reads what it lists.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use flocker_model::{ByteSize, VolumeId};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::Command,
+    time::timeout,
+};
+
+use crate::state::Label;
+
+/// A listing of a hundred thousand datasets fits; a program that went mad does not fill the memory.
+const STDOUT_MAX: u64 = 64 << 20;
+/// Only its end is shown to people.
+const STDERR_MAX: u64 = 64 << 10;
+/// Far above what any command here needs on a pool that works.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The places where distributions put programs for administrators.
+const FOLDERS: [&str; 6] =
+    ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
+
+/// Finds a program without looking at `PATH`, which a service may not have.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    FOLDERS.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
+}
+
+/// A program with nothing of our environment in it.
+pub(crate) fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Runs `zfs ARGS`. Answers what it printed, or why it failed.
+pub(crate) async fn zfs(program: &Path, args: &[&str]) -> Result<String, String> {
+    let mut zfs = command(program);
+    zfs.args(args);
+    let output = output(zfs).await.map_err(|error| format!("`{}`: {error}", program.display()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(format!("`zfs` ended with {}: {}", output.status, tail(&output.stderr)))
+}
+
+/// Runs it to its end. Dropped before, the program is killed.
+async fn output(mut command: Command) -> io::Result<Output> {
+    let mut child = command.spawn()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let all = async {
+        let (stdout, stderr) =
+            tokio::join!(read_at_most(stdout, STDOUT_MAX), read_at_most(stderr, STDERR_MAX));
+        let (stdout, stderr) = (stdout?, stderr?);
+        Ok(Output { status: child.wait().await?, stdout, stderr })
+    };
+    timeout(PATIENCE, all).await.unwrap_or_else(|_| {
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("no answer within {} s", PATIENCE.as_secs()),
+        ))
+    })
+}
+
+async fn read_at_most(pipe: Option<impl AsyncRead + Unpin>, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(bytes_max + 1).read_to_end(&mut bytes).await?;
+    }
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::other("it printed more than it could have had reason to"));
+    }
+    Ok(bytes)
+}
+
+/// The last lines of what a program printed, as one line.
+fn tail(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(3)..].join("; ")
+}
+
+/// The arguments that list all volumes below `parent`. Every column is one that ZFS knows without work.
+pub(crate) fn list_volumes(parent: &str) -> [&str; 10] {
+    const COLUMNS: &str = "io.flocker:role,io.flocker:epoch,io.flocker:size,referenced";
+    [
+        "get",
+        "-Hp",
+        "-d1",
+        "-t",
+        "filesystem",
+        "-o",
+        "name,property,value,source",
+        "--",
+        COLUMNS,
+        parent,
+    ]
+}
+
+/// A volume in a listing, or why one cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) volume: VolumeId,
+    pub(crate) label: Result<Label, String>,
+    pub(crate) referenced: ByteSize,
+}
+
+/// Reads a listing. Datasets that are not ours are left out.
+pub(crate) fn parse_volumes(parent: &str, text: &str) -> Vec<Listed> {
+    let mut found = Vec::new();
+    let mut lines = text.lines().map(|line| line.split('\t').collect::<Vec<_>>()).peekable();
+    while let Some(name) = lines.peek().and_then(|line| line.first().copied()) {
+        let (mut own, mut referenced) = ([None; 3], None);
+        while let Some(line) = lines.next_if(|line| line.first() == Some(&name)) {
+            let [_, property, value, source] = line[..] else { continue };
+            match property {
+                // What is inherited says nothing about the dataset itself.
+                "io.flocker:role" if source == "local" => own[0] = Some(value),
+                "io.flocker:epoch" if source == "local" => own[1] = Some(value),
+                "io.flocker:size" if source == "local" => own[2] = Some(value),
+                "referenced" => referenced = value.parse().ok(),
+                _ => {}
+            }
+        }
+        let below = name.strip_prefix(parent).and_then(|rest| rest.strip_prefix('/'));
+        let Some(volume) = below.and_then(|name| VolumeId::new(name).ok()) else { continue };
+        if let Some(label) = Label::parse(own[0], own[1], own[2]).transpose() {
+            let referenced = ByteSize(referenced.unwrap_or_default());
+            found.push(Listed { volume, label, referenced });
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use flocker_model::{Epoch, Role};
+
+    use super::*;
+    use crate::state::Want;
+
+    #[tokio::test]
+    async fn programs_see_nothing_of_our_environment() {
+        let mut env = command(Path::new("/bin/sh"));
+        env.args(["-c", "set"]);
+
+        let text = String::from_utf8(output(env).await.unwrap().stdout).unwrap();
+
+        assert!(text.contains("LC_ALL='C'") && !text.contains("HOME="), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_failure_says_what_the_program_said() {
+        let failed = zfs(Path::new("/bin/ls"), &["/nowhere-at-all"]).await.unwrap_err();
+
+        assert!(failed.contains("nowhere-at-all"), "{failed}");
+    }
+
+    #[test]
+    fn a_listing_holds_our_volumes_and_no_others() {
+        let text = "tank/f\tio.flocker:role\t-\t-\ntank/f\treferenced\t24576\t-\n\
+                    tank/f/v1\tio.flocker:role\tlive\tlocal\ntank/f/v1\tio.flocker:epoch\t7\tlocal\n\
+                    tank/f/v1\tio.flocker:size\t1024\tlocal\ntank/f/v1\treferenced\t512\t-\n\
+                    tank/f/theirs\tio.flocker:role\t-\t-\ntank/f/theirs\treferenced\t1\t-\n\
+                    tank/f/heir\tio.flocker:role\tlive\tinherited from tank/f/v1\n\
+                    tank/f/v1/inner\tio.flocker:role\tlive\tlocal\n\
+                    tank/f/bad\tio.flocker:role\tlive\tlocal\ntank/f/bad\tio.flocker:epoch\tx\tlocal\n";
+
+        let found = parse_volumes("tank/f", text);
+
+        let label = Label { want: Want::Role(Role::Live), epoch: Epoch(7), size: ByteSize(1024) };
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!((found[0].volume.as_str(), &found[0].label), ("v1", &Ok(label)));
+        assert_eq!(found[0].referenced, ByteSize(512));
+        assert!(found[1].label.as_ref().unwrap_err().contains("epoch"));
+        assert_eq!(parse_volumes("tank/f", ""), []);
+    }
+}

@@ -1,0 +1,504 @@
+//! The verbs: read what a volume is, decide, have the pool check and set it at once, and settle.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, chown},
+    path::{Path, PathBuf},
+};
+
+use flocker_model::{ByteSize, Epoch, Point, Role, Snapshot, SnapshotTag, VolumeId, VolumeState};
+use flocker_ports::{Attachment, BackendError, Change, Op};
+use flocker_zfs_wire::{Call, Map, Value};
+
+use crate::{
+    backend::Node,
+    command::{list_volumes, parse_volumes, zfs},
+    errors::describe,
+    mount,
+    plan::{self, Step},
+    state::{self, Found, Label, MARK, State, Want},
+};
+
+/// How often a decision is made anew, because the pool was no longer as it was read. Somebody else would have to change
+/// the same volume each time.
+const TRIES: usize = 8;
+
+/// What the pool said to a change.
+enum Said {
+    Done {
+        n_destroyed: u64,
+    },
+    /// A volume is no longer what it was.
+    Changed,
+    /// Something was written after the newest snapshot.
+    Written,
+}
+
+/// What becomes of one volume, if it is still what it was.
+#[derive(Default)]
+struct Effect {
+    set: Option<Label>,
+    newest: Option<Point>,
+    snapshot: Option<SnapshotTag>,
+    destroy: Vec<Point>,
+}
+
+impl Node {
+    /// What is there under the volume's name.
+    pub(crate) async fn look(&self, volume: &VolumeId) -> Result<Found, BackendError> {
+        let about = self.about("could not read what is known about", volume);
+        let arguments = Map::from([
+            ("parent".to_owned(), self.parent.as_str().into()),
+            ("dataset".to_owned(), self.dataset(volume).into()),
+            ("mark".to_owned(), MARK.into()),
+        ]);
+        let answer = self.program(include_str!("programs/state.lua"), false, arguments).await;
+        let answer = answer.map_err(|error| about.explain(error))?;
+        state::read(&answer).map_err(|reason| about.failed(reason))
+    }
+
+    /// A volume that is there for others: not one that is being made or removed.
+    pub(crate) async fn find(&self, volume: &VolumeId) -> Result<Option<Box<State>>, BackendError> {
+        Ok(match self.look(volume).await? {
+            Found::Ours(state) if matches!(state.label.want, Want::Role(_)) => Some(state),
+            Found::Ours(_) | Found::Absent | Found::Foreign { .. } => None,
+        })
+    }
+
+    /// As [`Node::find`], for changes that need the volume.
+    pub(crate) async fn need(&self, volume: &VolumeId) -> Result<Box<State>, BackendError> {
+        self.find(volume).await?.ok_or_else(|| BackendError::NoSuchVolume(volume.clone()))
+    }
+
+    /// Has the pool make the changes if every volume is still what it was when it was read.
+    async fn commit(
+        &self,
+        action: &str,
+        changes: Vec<(&VolumeId, &State, Effect)>,
+    ) -> Result<Said, BackendError> {
+        let Some((first, ..)) = changes.first() else { return Ok(Said::Done { n_destroyed: 0 }) };
+        let about = self.about(action, first);
+        let volumes: Map = changes
+            .iter()
+            .map(|(volume, state, change)| {
+                let dataset = self.dataset(volume);
+                let want = wanted(&dataset, state, change);
+                (dataset, want.into())
+            })
+            .collect();
+        let arguments =
+            Map::from([("volumes".to_owned(), volumes.into()), ("mark".to_owned(), MARK.into())]);
+        let answer = self.program(include_str!("programs/commit.lua"), true, arguments).await;
+        let answer = answer.map_err(|error| about.explain(error))?;
+        let text = |name: &str| answer.get(name).and_then(Value::text).unwrap_or_default();
+        let number = |name: &str| answer.get(name).and_then(Value::number).unwrap_or_default();
+        match text("outcome") {
+            "done" => Ok(Said::Done { n_destroyed: number("destroyed") }),
+            "changed" => Ok(Said::Changed),
+            "written" => Ok(Said::Written),
+            "refused" => {
+                let errno = i32::try_from(number("errno")).unwrap_or_default();
+                let failure = flocker_zfs_wire::Failure::of(errno);
+                let holder = format!("`{}`: {}", text("object"), describe(&failure));
+                match rustix::io::Errno::from_raw_os_error(errno) {
+                    rustix::io::Errno::BUSY | rustix::io::Errno::EXIST => {
+                        Err(BackendError::Busy { volume: (*first).clone(), holder })
+                    }
+                    rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT => {
+                        Err(BackendError::PoolFull { pool: self.parent.clone() })
+                    }
+                    _ => Err(about.failed(holder)),
+                }
+            }
+            other => Err(about.failed(format!("the pool answered `{other}`"))),
+        }
+    }
+
+    /// Decides by what the volume is, has it checked and set in one transaction group, and settles.
+    async fn change(
+        &self,
+        action: &str,
+        volume: &VolumeId,
+        decide: impl Fn(&State) -> Result<Step, BackendError> + Send + Sync,
+    ) -> Result<Change, BackendError> {
+        let change = self.decide(action, volume, decide).await?;
+        self.settle(volume).await?;
+        Ok(change)
+    }
+
+    /// As [`Node::change`], without settling.
+    pub(crate) async fn decide(
+        &self,
+        action: &str,
+        volume: &VolumeId,
+        decide: impl Fn(&State) -> Result<Step, BackendError> + Send + Sync,
+    ) -> Result<Change, BackendError> {
+        for _ in 0..TRIES {
+            let state = self.need(volume).await?;
+            let (label, newest) = match decide(&state)? {
+                Step::Keep => return Ok(Change::None),
+                Step::Set(label) => (label, None),
+                Step::SetAt(label, at) => (label, Some(at)),
+            };
+            let change = Effect { set: Some(label), newest: newest.clone(), ..Effect::default() };
+            match self.commit(action, vec![(volume, &*state, change)]).await? {
+                Said::Done { .. } => return Ok(Change::Made),
+                Said::Changed => {}
+                Said::Written => {
+                    return Err(BackendError::Diverged {
+                        volume: volume.clone(),
+                        expected: newest.map(|at| at.tag.to_string()).unwrap_or_default(),
+                        found: "writes after it".to_owned(),
+                    });
+                }
+            }
+        }
+        Err(self.restless(action, volume))
+    }
+
+    fn restless(&self, action: &str, volume: &VolumeId) -> BackendError {
+        self.about(action, volume).failed("somebody else changes it all the time".to_owned())
+    }
+
+    pub(crate) async fn create(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        size: ByteSize,
+        owner: Option<(u32, u32)>,
+    ) -> Result<Change, BackendError> {
+        let action = "could not create";
+        match self.look(volume).await? {
+            Found::Absent => {}
+            Found::Foreign { .. } => return Err(self.foreign(action, volume)),
+            Found::Ours(state) => match state.label.want {
+                Want::Role(_) => {
+                    plan::create(op, volume, &state)?;
+                    self.settle(volume).await?;
+                    return Ok(Change::None);
+                }
+                // Of an earlier attempt, or an earlier volume of this id.
+                Want::Making | Want::Gone => {
+                    if let Some(holder) = self.remove(volume, &state).await? {
+                        return Err(BackendError::Busy { volume: volume.clone(), holder });
+                    }
+                }
+            },
+        }
+        let label = Label { want: Want::Making, epoch: op.epoch, size };
+        let about = self.about(action, volume);
+        let dataset = self.dataset(volume);
+        let mut properties = properties(&label, false);
+        properties.insert("refquota".to_owned(), Value::Unsigned(size.0));
+        let create = Call::Create { name: dataset.clone(), properties };
+        self.helper.call(create).await.map_err(|error| about.explain(error))?;
+        let (id, folder) = (volume.clone(), self.folder(volume));
+        self.files("could not fill a new volume", &folder, move |folder| {
+            mount::mount(&dataset, folder)?;
+            fill(folder, &id, owner)
+        })
+        .await?;
+        let Found::Ours(state) = self.look(volume).await? else {
+            return Err(self.restless(action, volume));
+        };
+        // What was written reaches the disk no later than this.
+        let live = Label { want: Want::Role(Role::Live), ..label };
+        let change = Effect { set: Some(live), ..Effect::default() };
+        match self.commit(action, vec![(volume, &*state, change)]).await? {
+            Said::Done { .. } => Ok(Change::Made),
+            Said::Changed | Said::Written => Err(self.restless(action, volume)),
+        }
+    }
+
+    pub(crate) fn foreign(&self, action: &str, volume: &VolumeId) -> BackendError {
+        let dataset = self.dataset(volume);
+        self.about(action, volume).failed(format!(
+            "`{dataset}` is there already, and was not made by flocker\nhint: give it another name with `zfs rename`"
+        ))
+    }
+
+    pub(crate) async fn resize(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        size: ByteSize,
+    ) -> Result<Change, BackendError> {
+        self.change("could not resize", volume, |state| plan::resize(op, volume, state, size)).await
+    }
+
+    pub(crate) async fn destroy(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {
+        let change = match self.find(volume).await? {
+            None => Change::None,
+            Some(state) => {
+                plan::destroy(op, volume, &state)?;
+                self.entry(volume).slot.stop().await;
+                let decide = |state: &State| plan::destroy(op, volume, state);
+                match self.decide("could not destroy", volume, decide).await {
+                    Err(BackendError::NoSuchVolume(_)) => Change::None,
+                    decided => decided?,
+                }
+            }
+        };
+        self.settle(volume).await?;
+        Ok(change)
+    }
+
+    pub(crate) async fn attach(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+    ) -> Result<Attachment, BackendError> {
+        plan::attach(op, volume, &*self.need(volume).await?)?;
+        // What an earlier change decided and could not finish is finished first.
+        self.settle(volume).await?;
+        let (dataset, folder, id) = (self.dataset(volume), self.folder(volume), volume.clone());
+        self.files(&format!("could not attach volume `{volume}`"), &folder, move |folder| {
+            mount::mount(&dataset, folder)?;
+            check_marker(folder, &id)?;
+            let path = data(folder);
+            let metadata = fs::metadata(&path)?;
+            Ok(Attachment { device: metadata.dev(), inode: metadata.ino(), path })
+        })
+        .await
+    }
+
+    pub(crate) async fn seal(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {
+        let decide = |state: &State| plan::seal(op, volume, state);
+        let change = self.decide("could not seal", volume, decide).await?;
+        // What was written through memory may still be on its way, and nothing of a read-only filesystem is flushed.
+        self.flush(volume).await?;
+        self.settle(volume).await?;
+        Ok(change)
+    }
+
+    /// Waits until all that was written to a mounted volume is in the pool.
+    async fn flush(&self, volume: &VolumeId) -> Result<(), BackendError> {
+        let (dataset, folder) = (self.dataset(volume), self.folder(volume));
+        self.files(&format!("could not flush volume `{volume}`"), &folder, move |folder| {
+            if mount::is_mounted(&dataset, folder)? {
+                rustix::fs::syncfs(File::open(folder)?)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    pub(crate) async fn unseal(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {
+        self.change("could not unseal", volume, |state| plan::unseal(op, volume, state)).await
+    }
+
+    pub(crate) async fn promote(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        at: &Point,
+    ) -> Result<Change, BackendError> {
+        let state = self.need(volume).await?;
+        if plan::promote(op, volume, &state, at)? != Step::Keep {
+            // A copy that is promoted in the middle of a receive has no use for what came so far.
+            self.entry(volume).slot.stop().await;
+            self.discard(volume).await?;
+        }
+        self.change("could not promote", volume, |state| plan::promote(op, volume, state, at)).await
+    }
+
+    pub(crate) async fn retire(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        at: &Point,
+    ) -> Result<Change, BackendError> {
+        self.change("could not retire", volume, |state| plan::retire(op, volume, state, at)).await
+    }
+
+    pub(crate) async fn snapshot(
+        &self,
+        op: &Op,
+        volumes: &[VolumeId],
+        tag: &SnapshotTag,
+    ) -> Result<Vec<Snapshot>, BackendError> {
+        let action = "could not snapshot";
+        for _ in 0..TRIES {
+            let mut states = BTreeMap::new();
+            for volume in volumes {
+                let state = self.need(volume).await?;
+                plan::refuse_stale(op, volume, state.label.epoch)?;
+                states.insert(volume, state);
+            }
+            let mut missing = Vec::new();
+            for (volume, state) in &states {
+                if state.by_tag(tag).is_some() {
+                    continue;
+                }
+                if state.label.want == Want::Role(Role::Replica) {
+                    return Err(plan::wrong_role(volume, "a replica", "live or sealed"));
+                }
+                let change = Effect { snapshot: Some(tag.clone()), ..Effect::default() };
+                missing.push((*volume, &**state, change));
+            }
+            if missing.is_empty() {
+                let taken =
+                    |volume| states.get(volume).and_then(|state| state.by_tag(tag)).cloned();
+                return Ok(volumes.iter().filter_map(taken).collect());
+            }
+            // Read again afterwards: the pool gives snapshots their identities.
+            self.commit(action, missing).await?;
+        }
+        let first = volumes.first().ok_or_else(|| BackendError::Failed {
+            action: action.to_owned(),
+            reason: "no volume was named".to_owned(),
+        })?;
+        Err(self.restless(action, first))
+    }
+
+    pub(crate) async fn destroy_snapshots(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        which: &[Point],
+    ) -> Result<Change, BackendError> {
+        let action = "could not remove snapshots of";
+        for _ in 0..TRIES {
+            let state = self.need(volume).await?;
+            plan::refuse_stale(op, volume, state.label.epoch)?;
+            let destroy: Vec<Point> =
+                state.points().filter(|point| which.contains(point)).cloned().collect();
+            if destroy.is_empty() {
+                return Ok(Change::None);
+            }
+            let change = Effect { destroy, ..Effect::default() };
+            match self.commit(action, vec![(volume, &*state, change)]).await? {
+                Said::Done { n_destroyed: 0 } => return Ok(Change::None),
+                Said::Done { .. } => return Ok(Change::Made),
+                Said::Changed | Said::Written => {}
+            }
+        }
+        Err(self.restless(action, volume))
+    }
+
+    pub(crate) async fn stat(
+        &self,
+        volume: &VolumeId,
+    ) -> Result<Option<VolumeState>, BackendError> {
+        let found = self.find(volume).await?;
+        Ok(found.and_then(|state| volume_state(volume, &state.label, state.referenced)))
+    }
+
+    /// Every volume that can be read. A damaged one is left out here and is an error in `stat`: it must not make the others
+    /// unknown, and nobody takes its absence for leave to make it anew, since `create` refuses too.
+    pub(crate) async fn volumes(&self) -> Result<Vec<VolumeState>, BackendError> {
+        let text = zfs(&self.zfs, &list_volumes(&self.parent)).await.map_err(|reason| {
+            let action = format!("could not list the volumes below `{}`", self.parent);
+            BackendError::Failed { action, reason }
+        })?;
+        let mut volumes = Vec::new();
+        for listed in parse_volumes(&self.parent, &text) {
+            match listed.label {
+                Ok(label) => {
+                    volumes.extend(volume_state(&listed.volume, &label, listed.referenced));
+                }
+                Err(reason) => tracing::error!(volume = %listed.volume, "{reason}"),
+            }
+        }
+        Ok(volumes)
+    }
+}
+
+fn volume_state(volume: &VolumeId, label: &Label, used: ByteSize) -> Option<VolumeState> {
+    match label.want {
+        Want::Role(role) => {
+            let (epoch, size) = (label.epoch, label.size);
+            Some(VolumeState { id: volume.clone(), role, epoch, size, used })
+        }
+        Want::Making | Want::Gone => None,
+    }
+}
+
+/// One volume of a commit, as the program reads it.
+fn wanted(dataset: &str, state: &State, change: &Effect) -> Map {
+    let [(_, role), (_, epoch), _] = state.label.properties();
+    let mut want =
+        Map::from([("role".to_owned(), role.into()), ("epoch".to_owned(), epoch.into())]);
+    if let Some(label) = &change.set {
+        let set = label.properties().map(|(name, value)| (name.to_owned(), value.into()));
+        want.insert("set".to_owned(), Map::from(set).into());
+    }
+    if let Some(newest) = &change.newest {
+        want.insert("newest".to_owned(), guid(newest));
+    }
+    if let Some(tag) = &change.snapshot {
+        want.insert("snapshot".to_owned(), format!("{MARK}{tag}").into());
+    }
+    if !change.destroy.is_empty() {
+        let name = |point: &Point| format!("{dataset}@{MARK}{}", point.tag);
+        let doomed = change.destroy.iter().map(|point| (name(point), guid(point)));
+        want.insert("destroy".to_owned(), doomed.collect::<Map>().into());
+    }
+    want
+}
+
+/// An identity as programs know it: all their numbers have a sign. What is no number is none of ZFS's, and equal to none.
+fn guid(point: &Point) -> Value {
+    let number = point.guid.0.parse::<u64>();
+    number.map_or_else(
+        |_| Value::Text(point.guid.0.clone()),
+        |guid| Value::Signed(guid.cast_signed()),
+    )
+}
+
+/// The properties that every dataset of ours begins with, in the kernel's form.
+pub(crate) fn properties(label: &Label, read_only: bool) -> Map {
+    /// `canmount=noauto`: it is mounted by us or not at all.
+    const NOAUTO: u64 = 2;
+    let ours = label.properties();
+    let ours = ours.into_iter().map(|(name, value)| (format!("io.flocker:{name}"), value.into()));
+    let native = [
+        ("canmount", NOAUTO.into()),
+        ("mountpoint", "legacy".into()),
+        ("atime", Value::Unsigned(0)),
+        ("readonly", Value::Unsigned(u64::from(read_only))),
+    ];
+    ours.chain(native.map(|(name, value)| (name.to_owned(), value))).collect()
+}
+
+/// What containers see of a mounted volume.
+fn data(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+/// The file that proves whose dataset it is. It travels with the data.
+fn marker(folder: &Path) -> PathBuf {
+    folder.join(".flocker/volume")
+}
+
+fn fill(folder: &Path, volume: &VolumeId, owner: Option<(u32, u32)>) -> io::Result<()> {
+    let (data, marker) = (data(folder), marker(folder));
+    fs::create_dir(&data)?;
+    if let Some((user, group)) = owner {
+        chown(&data, Some(user), Some(group))?;
+    }
+    if let Some(folder) = marker.parent() {
+        fs::create_dir(folder)?;
+    }
+    File::create(&marker)?.write_all(volume.as_str().as_bytes())
+}
+
+/// Proves that the dataset is the volume's, before anything is mounted from it.
+fn check_marker(folder: &Path, volume: &VolumeId) -> io::Result<()> {
+    let found = fs::read_to_string(marker(folder))?;
+    if found == volume.as_str() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("it is marked as volume `{found}`")))
+}
+
+/// The epoch of a volume that is not there yet, but on its way.
+pub(crate) fn refuse_older(
+    op: &Op,
+    volume: &VolumeId,
+    pending: Option<Epoch>,
+) -> Result<(), BackendError> {
+    pending.map_or(Ok(()), |current| plan::refuse_stale(op, volume, current))
+}
