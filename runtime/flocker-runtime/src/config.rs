@@ -89,8 +89,8 @@ pub(crate) struct Flags {
     /// times. It gets what it needs and was granted
     #[arg(long, value_name = "GRANT")]
     grant: Vec<Grant>,
-    /// The pool: `btrfs:DIR` on a btrfs filesystem, or `file:PATH` for a btrfs filesystem in a file
-    /// [default: file:STATE_DIR/pool.btrfs]
+    /// The pool: `btrfs:DIR` on a btrfs filesystem, `file:PATH` for a btrfs filesystem in a file, or `zfs:POOL/DATASET` for
+    /// datasets below one of yours [default: file:STATE_DIR/pool.btrfs]
     #[arg(long, value_name = "POOL")]
     pool: Option<String>,
     /// The size of a pool in a file [default: 10GiB]
@@ -115,6 +115,9 @@ pub(crate) struct Flags {
     /// The program that waits inside prepared containers [default: flocker-gate beside this program]
     #[arg(long, value_name = "FILE")]
     gate: Option<PathBuf>,
+    /// The program that calls ZFS, for a pool on ZFS [default: flocker-zfs-helper beside this program]
+    #[arg(long, value_name = "FILE")]
+    zfs_helper: Option<PathBuf>,
     /// What to log, such as `info` or `flocker_engine=debug`
     #[arg(long, value_name = "FILTER", env = "FLOCKER_LOG", default_value = "info")]
     log: String,
@@ -141,6 +144,7 @@ struct File {
     rebalance_every: Option<u64>,
     rebalance_cooldown: Option<u64>,
     gate: Option<PathBuf>,
+    zfs_helper: Option<PathBuf>,
     require_signed: Option<String>,
     #[serde(default)]
     plugin: Vec<FilePlugin>,
@@ -153,6 +157,8 @@ pub(crate) enum Pool {
     Btrfs(PathBuf),
     /// A btrfs filesystem of our own in a file.
     File(PathBuf),
+    /// Datasets below this one.
+    Zfs(String),
     /// Wherever a plugin keeps them.
     Plugin(BackendPlugin),
 }
@@ -175,6 +181,7 @@ pub(crate) struct Config {
     pub(crate) rebalance_every: Duration,
     pub(crate) rebalance_cooldown: Duration,
     pub(crate) gate: PathBuf,
+    pub(crate) zfs_helper: PathBuf,
     pub(crate) log: String,
     pub(crate) log_json: bool,
 }
@@ -240,6 +247,8 @@ impl Config {
             rebalance_every: rebalance_every(flags.rebalance_every.or(file.rebalance_every))?,
             rebalance_cooldown: seconds(flags.rebalance_cooldown.or(file.rebalance_cooldown), 300),
             gate: gate(flags.gate.or(file.gate))?,
+            // Looked for when a pool on ZFS is opened: nobody else needs it.
+            zfs_helper: beside("flocker-zfs-helper", flags.zfs_helper.or(file.zfs_helper))?,
             log: flags.log,
             log_json: flags.log_json,
             state_dir,
@@ -324,8 +333,11 @@ fn pool(text: &str) -> anyhow::Result<Pool> {
     match text.split_once(':') {
         Some(("btrfs", path)) if !path.is_empty() => Ok(Pool::Btrfs(path.into())),
         Some(("file", path)) if !path.is_empty() => Ok(Pool::File(path.into())),
+        Some(("zfs", dataset)) if !dataset.is_empty() => Ok(Pool::Zfs(dataset.to_owned())),
         Some(_) | None => {
-            bail!("`{text}` is not a pool\nhint: write `--pool btrfs:DIR` or `--pool file:PATH`")
+            bail!(
+                "`{text}` is not a pool\nhint: write `--pool btrfs:DIR`, `--pool file:PATH` or `--pool zfs:POOL/DATASET`"
+            )
         }
     }
 }
@@ -373,9 +385,14 @@ fn signed_by(key: Option<String>) -> anyhow::Result<Option<PublicKey>> {
     key.map(read).transpose()
 }
 
+/// Another program of ours: the one that was named, or that beside this one.
+fn beside(program: &str, given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.join(program));
+    given.or_else(beside).context("the path of this program is not known")
+}
+
 fn gate(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
-    let beside = || Some(std::env::current_exe().ok()?.parent()?.join("flocker-gate"));
-    let path = given.or_else(beside).context("the path of this program is not known")?;
+    let path = beside("flocker-gate", given)?;
     if !path.is_file() {
         bail!(
             "the gate `{}` does not exist\nhint: build it with `cargo xtask build`, or name it with `--gate FILE`",
@@ -442,7 +459,8 @@ mod tests {
         check("--join", "n1");
         check("--join", "127.0.0.1:4521");
         check("--join", "10.1.2.3:4521");
-        check("--pool", "zfs:tank");
+        check("--pool", "zfs:");
+        check("--pool", "tank/flocker");
         check("--pool-size", "much");
         check("--pool-size", "1.0 KiB");
         check("--docker", "tcp://10.0.0.1:2375");

@@ -58,6 +58,7 @@ impl Ground {
         let pool = match storage {
             Storage::Pool(pool) => pool,
             Storage::Plugin(backend) => return Ok(backend),
+            Storage::Zfs(backend) => return Ok(backend),
         };
         let backend = Arc::new(BtrfsBackend::open(pool).await.context("could not open the pool")?);
         self.backend = Some(backend.clone());

@@ -28,7 +28,7 @@ const NAMED_MAX: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeptOn {
-    /// "btrfs", or what a plugin calls itself.
+    /// "btrfs", "zfs", or what a plugin calls itself.
     driver: String,
     /// Where. What is in the state directory is named from there: that may be moved as a whole.
     pool: String,
@@ -52,6 +52,7 @@ impl KeptOn {
         match (&config.pool, storage.plugin()) {
             (Pool::Btrfs(folder), _) => place("btrfs", folder),
             (Pool::File(path), _) => place("file", path),
+            (Pool::Zfs(parent), _) => Ok(Self { driver: "zfs".to_owned(), pool: parent.clone() }),
             (Pool::Plugin(_), Some(plugin)) => {
                 let about = plugin.describe();
                 Ok(Self { driver: about.driver, pool: about.pool })

@@ -1,11 +1,12 @@
-//! The storage of this node: a pool on btrfs, or what a plugin drives. A plugin is opened before anything is made on the
-//! machine, for opening it mounts nothing.
+//! The storage of this node: a pool on btrfs or ZFS, or what a plugin drives. Plugins and ZFS are opened before anything is
+//! made on the machine, for opening them mounts nothing.
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use flocker_btrfs::PoolConfig;
 use flocker_plugins::{BackendConfig, BackendLimits, PluginBackend};
+use flocker_zfs::{ZfsBackend, ZfsConfig};
 
 use crate::config::{BackendPlugin, Config, Pool};
 
@@ -14,6 +15,8 @@ use crate::config::{BackendPlugin, Config, Pool};
 pub(crate) enum Storage {
     /// A pool that is still to be opened.
     Pool(PoolConfig),
+    /// Datasets on ZFS.
+    Zfs(Arc<ZfsBackend>),
     /// A plugin that runs.
     Plugin(Arc<PluginBackend>),
 }
@@ -28,6 +31,15 @@ impl Storage {
                 path: path.clone(),
                 size: config.pool_size,
             }),
+            Pool::Zfs(parent) => {
+                let opened = ZfsBackend::open(ZfsConfig {
+                    parent: parent.clone(),
+                    mounts: std::path::absolute(&config.state_dir)?.join("zfs"),
+                    helper: config.zfs_helper.clone(),
+                    zfs: None,
+                });
+                Self::Zfs(Arc::new(opened.await.context("could not open the pool")?))
+            }
             Pool::Plugin(plugin) => {
                 let opened = open(plugin, config).await;
                 Self::Plugin(Arc::new(opened.context("could not open the storage")?))
@@ -38,7 +50,7 @@ impl Storage {
     pub(crate) fn plugin(&self) -> Option<Arc<PluginBackend>> {
         match self {
             Self::Plugin(plugin) => Some(plugin.clone()),
-            Self::Pool(_) => None,
+            Self::Pool(_) | Self::Zfs(_) => None,
         }
     }
 }

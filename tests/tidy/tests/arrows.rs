@@ -43,6 +43,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "proxy",
             "replication",
             "store",
+            "zfs",
         ],
     ),
 ];
