@@ -1,15 +1,16 @@
 //! Mounts a file with a btrfs inside, finds it again when an earlier program left it mounted, and unmounts it.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     fs, io,
-    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
 };
 
 use flocker_ports::Change;
-
-use crate::command::{command, find, output, tail};
+use flocker_system::{
+    command::{command, find, output, tail},
+    mounts::source_at,
+};
 
 /// Why a pool's file could not be mounted or unmounted.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +33,7 @@ pub enum MountError {
 
 /// Makes `folder` show the btrfs in `file`. One that shows it already, since an earlier program was killed, is left so.
 pub(crate) async fn mount_file(file: &Path, folder: &Path) -> Result<Change, MountError> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(MountError::Unknown)?;
-    if let Some(source) = source_at(&mounts, folder) {
+    if let Some(source) = source_at(folder).map_err(MountError::Unknown)? {
         // A device that shows our file is ours, whoever attached it.
         if loop_devices_of(file).iter().any(|device| Path::new(&source) == device) {
             return Ok(Change::None);
@@ -68,8 +68,7 @@ pub(crate) async fn mount_file(file: &Path, folder: &Path) -> Result<Change, Mou
 
 /// Takes the mount away; the loop device goes with its last mount.
 pub(crate) async fn unmount(folder: &Path) -> Result<(), MountError> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(MountError::Unknown)?;
-    if source_at(&mounts, folder).is_none() {
+    if source_at(folder).map_err(MountError::Unknown)?.is_none() {
         return Ok(());
     }
     run(
@@ -106,38 +105,6 @@ async fn run<A: AsRef<OsStr>>(
     if output.status.success() { Ok(()) } else { Err(failed(tail(&output.stderr))) }
 }
 
-/// What is mounted at `folder`; of several, the one on top.
-fn source_at(mountinfo: &str, folder: &Path) -> Option<String> {
-    mountinfo.lines().rev().find_map(|line| {
-        let (fields, rest) = line.split_once(" - ")?;
-        let point = fields.split(' ').nth(4)?;
-        (unescape(point) == folder.as_os_str())
-            .then(|| rest.split(' ').nth(1).unwrap_or_default().to_owned())
-    })
-}
-
-/// The kernel writes blanks and the like in paths as three octal digits.
-fn unescape(text: &str) -> OsString {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = (first == b'\\').then(|| tail.get(..3)).flatten();
-        let value =
-            code.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        match value {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    OsString::from_vec(bytes)
-}
-
 /// The loop devices that show `file`, a canonical path.
 fn loop_devices_of(file: &Path) -> Vec<PathBuf> {
     let Ok(devices) = fs::read_dir("/sys/block") else { return Vec::new() };
@@ -150,20 +117,4 @@ fn loop_devices_of(file: &Path) -> Vec<PathBuf> {
         })
         .map(|device| Path::new("/dev").join(device.file_name()))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_what_is_mounted_on_top() {
-        let mounts = "21 1 254:0 / / rw - ext4 /dev/vda rw\n\
-                      43 27 0:39 / /var/my\\040pool rw,noatime - btrfs /dev/loop3 rw,ssd\n\
-                      44 27 0:40 / /var/my\\040pool rw shared:7 - tmpfs none rw\n";
-
-        assert_eq!(source_at(mounts, Path::new("/var/my pool")).as_deref(), Some("none"));
-        assert_eq!(source_at(mounts, Path::new("/")).as_deref(), Some("/dev/vda"));
-        assert_eq!(source_at(mounts, Path::new("/var")), None);
-    }
 }

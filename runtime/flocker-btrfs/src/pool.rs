@@ -10,9 +10,10 @@ use std::{
 
 use flocker_model::ByteSize;
 use flocker_ports::{BackendError, Change};
+use flocker_system::command::{command, find, output, tail};
 
 use crate::{
-    command::{Btrfs, command, find, output, tail},
+    command::Btrfs,
     layout::Layout,
     mount::{self, MountError},
     subvolume::Subvolume,

@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flocker_model::{ByteSize, Point, Role, Snapshot, VolumeId};
 use flocker_ports::{BackendError, Change, HereAlready, Op, Receiver, ResumeToken};
+use flocker_system::command::command;
 use tokio::{
     fs::File,
     io::{AsyncReadExt, AsyncWriteExt},
@@ -32,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::Node,
-    command::{command, is_full},
+    command::is_full,
     roles::{refuse_stale, role_name},
     sidecar::{Sidecar, Want, sync_folder},
     snapshots::path_of,

@@ -5,17 +5,14 @@ use std::{os::fd::AsFd, process::Stdio};
 use bytes::{Bytes, BytesMut};
 use flocker_model::{Point, VolumeId};
 use flocker_ports::{BackendError, ByteStream, ResumeToken};
+use flocker_system::command::command;
 use futures::stream;
 use tokio::{
     io::AsyncReadExt,
     process::{Child, ChildStdout},
 };
 
-use crate::{
-    backend::Node,
-    command::{Btrfs, command},
-    spool::decode,
-};
+use crate::{backend::Node, command::Btrfs, spool::decode};
 
 /// What one read takes at most; also the size of the pipe, so that `btrfs send` seldom waits for us.
 const CHUNK: usize = 1 << 20;

@@ -12,11 +12,11 @@ use flocker_model::{ByteSize, Capacity, Point, Snapshot, SnapshotTag, VolumeId, 
 use flocker_ports::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
 };
+use flocker_system::command::find;
 use flocker_zfs_wire::{Call, Map, Value};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
-    command::find,
     errors::{About, io_failure, why_no_zfs},
     helper::{CallError, Helper},
     receive::Slot,

@@ -1,48 +1,11 @@
-//! Runs the `zfs` command: by absolute path, with an empty environment and bounded output. And reads what it lists.
+//! Runs the `zfs` command, and reads what it lists.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    process::{Output, Stdio},
-    time::Duration,
-};
+use std::path::Path;
 
 use flocker_model::{ByteSize, VolumeId};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    process::Command,
-    time::timeout,
-};
+use flocker_system::command::{command, output, tail};
 
 use crate::state::Label;
-
-/// A listing of a hundred thousand datasets fits; a program that went mad does not fill the memory.
-const STDOUT_MAX: u64 = 64 << 20;
-/// Only its end is shown to people.
-const STDERR_MAX: u64 = 64 << 10;
-/// Far above what any command here needs on a pool that works.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// The places where distributions put programs for administrators.
-const FOLDERS: [&str; 6] =
-    ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
-
-/// Finds a program without looking at `PATH`, which a service may not have.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
-    FOLDERS.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
-}
-
-/// A program with nothing of our environment in it.
-pub(crate) fn command(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    command
-        .env_clear()
-        .env("LC_ALL", "C")
-        .env("TZ", "UTC")
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    command
-}
 
 /// Runs `zfs ARGS`. Answers what it printed, or why it failed.
 pub(crate) async fn zfs(program: &Path, args: &[&str]) -> Result<String, String> {
@@ -53,42 +16,6 @@ pub(crate) async fn zfs(program: &Path, args: &[&str]) -> Result<String, String>
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(format!("`zfs` ended with {}: {}", output.status, tail(&output.stderr)))
-}
-
-/// Runs it to its end. Dropped before, the program is killed.
-async fn output(mut command: Command) -> io::Result<Output> {
-    let mut child = command.spawn()?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let all = async {
-        let (stdout, stderr) =
-            tokio::join!(read_at_most(stdout, STDOUT_MAX), read_at_most(stderr, STDERR_MAX));
-        let (stdout, stderr) = (stdout?, stderr?);
-        Ok(Output { status: child.wait().await?, stdout, stderr })
-    };
-    timeout(PATIENCE, all).await.unwrap_or_else(|_| {
-        Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("no answer within {} s", PATIENCE.as_secs()),
-        ))
-    })
-}
-
-async fn read_at_most(pipe: Option<impl AsyncRead + Unpin>, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(pipe) = pipe {
-        pipe.take(bytes_max + 1).read_to_end(&mut bytes).await?;
-    }
-    if bytes.len() as u64 > bytes_max {
-        return Err(io::Error::other("it printed more than it could have had reason to"));
-    }
-    Ok(bytes)
-}
-
-/// The last lines of what a program printed, as one line.
-fn tail(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(3)..].join("; ")
 }
 
 /// The arguments that list all volumes below `parent`. Every column is one that ZFS knows without work.
@@ -149,16 +76,6 @@ mod tests {
 
     use super::*;
     use crate::state::Want;
-
-    #[tokio::test]
-    async fn programs_see_nothing_of_our_environment() {
-        let mut env = command(Path::new("/bin/sh"));
-        env.args(["-c", "set"]);
-
-        let text = String::from_utf8(output(env).await.unwrap().stdout).unwrap();
-
-        assert!(text.contains("LC_ALL='C'") && !text.contains("HOME="), "{text}");
-    }
 
     #[tokio::test]
     async fn a_failure_says_what_the_program_said() {

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use flocker_system::command::command;
 use flocker_zfs_wire::{Answer, Call, Failure, HEADER, Map, Outcome, Request, body_length, encode};
 use tokio::{
     io::Interest,
@@ -24,8 +25,6 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-
-use crate::command::command;
 
 /// Far above what any call here needs on a pool that works; a suspended pool answers nothing at all.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use tidy::{dependencies, files, read, root, shown};
 
 /// Each crate, and what of ours it may depend on; for tests it may depend on anything.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("model", &[]),
     ("planner", &["model"]),
     ("ports", &["model"]),
@@ -14,10 +14,11 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("gate", &[]),
     ("engine", &["planner", "ports", "model", "compose"]),
     ("store", &["ports", "model", "api"]),
-    ("btrfs", &["ports", "model"]),
+    ("system", &[]),
+    ("btrfs", &["ports", "model", "system"]),
     ("zfs-wire", &[]),
     ("zfs-helper", &["zfs-wire"]),
-    ("zfs", &["ports", "model", "zfs-wire"]),
+    ("zfs", &["ports", "model", "system", "zfs-wire"]),
     // It writes the orders that the gate reads: one definition for both.
     ("docker", &["ports", "model", "gate"]),
     ("replication", &["ports", "model"]),
