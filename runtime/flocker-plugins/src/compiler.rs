@@ -6,18 +6,19 @@
 
 use std::{
     ffi::OsStr,
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, ExitStatus, Stdio},
+    process::{Command, ExitCode, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
 };
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use wasmtime::{Engine, component::Component};
 
 use crate::{backend, engine, load::Refusal};
+
+/// This very program, also after its file was replaced by a newer one.
+const PROGRAM: &str = "/proc/self/exe";
 
 /// What the program's first argument is when it is to compile.
 const WORD: &str = "--compile-plugin-for-its-parent";
@@ -27,9 +28,6 @@ const BYTES_MAX: u64 = 2 << 30;
 
 /// CPU that it may use: CPython takes two minutes with a compiler that was built without optimisation.
 const CPU_SECONDS_MAX: u64 = 600;
-
-/// A machine that is busy may take longer, but nobody waits for ever.
-const WALL_MAX: Duration = Duration::from_secs(900);
 
 /// Functions that are compiled at once: each may take much memory.
 const THREADS: &str = "4";
@@ -59,53 +57,26 @@ pub(crate) fn try_out(bytes: &[u8], whose: For, cache: Option<&Path>) -> Result<
     if !ABLE.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let broken = |e: std::io::Error| Refusal::Uncompiled(format!("its compiler: {e}"));
-    let program = std::env::current_exe().map_err(broken)?;
-    let mut command = Command::new(program);
+    let status = run(bytes, whose, cache).map_err(|e| Refusal::NoCompiler(e.to_string()))?;
+    // Done, or an error of a malformed component, which is found again.
+    if matches!(status.code(), Some(0 | 1)) {
+        return Ok(());
+    }
+    Err(Refusal::Uncompiled { memory_gib: BYTES_MAX >> 30, cpu_seconds: CPU_SECONDS_MAX })
+}
+
+fn run(bytes: &[u8], whose: For, cache: Option<&Path>) -> io::Result<ExitStatus> {
+    let mut command = Command::new(PROGRAM);
     command.args([OsStr::new(WORD), whose.word().as_ref()]);
     command.args(cache.map(Path::as_os_str));
     command.env("RAYON_NUM_THREADS", THREADS).env("MALLOC_ARENA_MAX", THREADS);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(broken)?;
-    let input = child.stdin.take();
-    let status = thread::scope(|scope| {
-        scope.spawn(move || {
-            // One that ends early says why by its status.
-            input.map(|mut input| input.write_all(bytes))
-        });
-        within(&mut child, WALL_MAX)
-    });
-    match status.map_err(broken)? {
-        Some(status) if is_orderly(status) => Ok(()),
-        Some(_) => Err(Refusal::Uncompiled(format!(
-            "it takes more than {} GiB of memory or {CPU_SECONDS_MAX} s",
-            BYTES_MAX >> 30
-        ))),
-        None => Err(Refusal::Uncompiled(format!("it takes more than {} s", WALL_MAX.as_secs()))),
+    let mut child = command.spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that ends early says why by its status.
+        let _ = input.write_all(bytes);
     }
-}
-
-/// Done, or an error that is found again: of a malformed component.
-fn is_orderly(status: ExitStatus) -> bool {
-    matches!(status.code(), Some(0 | 1))
-}
-
-/// How it ended; `None`: it had to be ended.
-fn within(child: &mut Child, wall: Duration) -> std::io::Result<Option<ExitStatus>> {
-    let began = Instant::now();
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if began.elapsed() > wall {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
-    }
+    child.wait()
 }
 
 /// To be called first in `main`: compiles what comes from standard input, if this process was started for that, and says

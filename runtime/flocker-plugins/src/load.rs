@@ -67,9 +67,12 @@ pub enum Refusal {
     Malformed(String),
     /// It is too much work for a compiler.
     #[error(
-        "it cannot be compiled: {0}\nhint: it is damaged, or meant to do harm; tell its author"
+        "it cannot be compiled with {memory_gib} GiB of memory in {cpu_seconds} s\nhint: it is damaged, or meant to do harm; tell its author"
     )]
-    Uncompiled(String),
+    Uncompiled { memory_gib: u64, cpu_seconds: u64 },
+    /// The process that compiles cannot be started.
+    #[error("no process could be started to compile it: {0}")]
+    NoCompiler(String),
     /// It does not fit this host.
     #[error(transparent)]
     Misfit(#[from] Misfit),

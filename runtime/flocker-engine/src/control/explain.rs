@@ -9,8 +9,8 @@ use crate::cluster::State;
 
 impl Control {
     /// What was decided for an operation, or for an app last, and why, as a JSON document with a `text` for people; of an
-    /// app that waits for a node, why no node will do. Of an
-    /// app whose node is silent also what was decided about its volumes, and what is not done about them.
+    /// app that waits for a node, why no node will do. Of an app whose node is silent also what was decided about its
+    /// volumes, and what is not done about them.
     ///
     /// # Errors
     /// No such app or operation, or one that no decision led to.
