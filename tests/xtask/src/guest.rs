@@ -6,7 +6,7 @@ use std::{
     process::Command as Process,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
@@ -180,25 +180,31 @@ pub(crate) fn possible() -> Result<()> {
     Ok(())
 }
 
-/// Builds a guest of the usual kind, unless the scripts that are here built one.
+/// Builds a guest of the usual kind, unless the scripts that are here built one. What it takes to run one is installed in
+/// either case: a cache may well outlive the packages that were there when it was filled.
 pub(crate) fn ensure_built(yes: bool) -> Result<()> {
     possible()?;
     let backend = Backend::usual()?;
     if shell::output(script("build.sh").args(["built", backend.name()])).is_ok() {
-        return Ok(());
+        return install("run", needs_to_run(backend), yes);
     }
     build(backend, yes)
 }
 
+fn install(what_for: &str, needs: Vec<&'static Need>, yes: bool) -> Result<()> {
+    let missing = setup::packages(needs, yes)?;
+    ensure!(
+        missing.is_empty(),
+        "no guest can {what_for} without {}\nhint: `cargo xtask guest build` installs them",
+        missing.join(", ")
+    );
+    Ok(())
+}
+
 fn build(backend: Backend, yes: bool) -> Result<()> {
     possible().context("no guest can be built here")?;
-    let missing = setup::packages(needs(backend), yes)?;
-    if !missing.is_empty() {
-        bail!(
-            "no guest can be built without {}\nhint: `cargo xtask setup` installs them",
-            missing.join(", ")
-        );
-    }
+    let needs = NEEDS_TO_BUILD.iter().chain(needs_to_run(backend)).collect();
+    install("be built", needs, yes)?;
     say::line(
         "building a guest with OpenZFS into your cache, unless there is one of the newest packages (about three minutes, \
          150 MB to download)",
@@ -209,8 +215,7 @@ fn build(backend: Backend, yes: bool) -> Result<()> {
     built.context("no guest was built; the reason is above")
 }
 
-const NEEDS: [Need; 16] = [
-    Need::new("pkg-config", "pkg-config", "finds the libraries of OpenZFS"),
+const NEEDS_TO_BUILD: [Need; 10] = [
     Need::new("gcc", "gcc", "compiles OpenZFS for the kernel of guests"),
     Need::new("/usr/include/stdio.h", "libc6-dev", "compiles OpenZFS for the kernel of guests"),
     Need::new("make", "make", "compiles OpenZFS for the kernel of guests"),
@@ -221,6 +226,10 @@ const NEEDS: [Need; 16] = [
     Need::new("depmod", "kmod", "sorts the modules of guests"),
     Need::new("cpio", "cpio", "packs what guests boot from"),
     Need::new("zstd", "zstd", "packs what guests boot from"),
+];
+
+const NEEDS_TO_RUN: [Need; 6] = [
+    Need::new("pkg-config", "pkg-config", "finds the libraries of OpenZFS"),
     Need::new("busybox", "busybox-static", "the first program of a guest"),
     Need::new("dropbear", "dropbear-bin", "lets commands into a guest"),
     Need::new("ssh", "openssh-client", "sends commands to a guest"),
@@ -239,12 +248,13 @@ const NEEDS_OF_TCG: [Need; 4] = [
     Need::new("/usr/lib/x86_64-linux-gnu/libelf.so.1", "libelf1", "compiles modules of guests"),
 ];
 
-fn needs(backend: Backend) -> Vec<&'static Need> {
+/// Those of the other backend are few, and wanted for building and running at once.
+fn needs_to_run(backend: Backend) -> Vec<&'static Need> {
     let more = match backend {
         Backend::Uml => &[][..],
         Backend::Tcg => &NEEDS_OF_TCG[..],
     };
-    NEEDS.iter().chain(more).collect()
+    NEEDS_TO_RUN.iter().chain(more).collect()
 }
 
 /// The folder that guests are built into; the scripts have the same rule.

@@ -58,10 +58,12 @@ fn live_guests_end_with_who_started_them() {
     let mut owner = Command::new("sleep").arg("600").spawn().unwrap();
     let mut up = script();
     up.args(["up", "-p", &owner.id().to_string(), "orphan"]);
-    let booted = up.env("ZFS_GUEST_LAN", lan.number().to_string()).stdin(Stdio::null()).output();
+    let booted =
+        up.env("ZFS_GUEST_LAN", lan.number().to_string()).stdin(Stdio::null()).output().unwrap();
+    assert!(booted.status.success(), "{booted:?}");
     let job = env::temp_dir().join(format!("flocker-zfs-guest.{}.orphan", lan.number()));
     let job = job.to_str().unwrap();
-    assert!(named(job), "nothing of `{job}` runs: {booted:?}");
+    assert!(named(job), "nothing of `{job}` runs");
 
     owner.kill().unwrap();
     owner.wait().unwrap();
