@@ -87,6 +87,12 @@ calls! {
     snapshot_volume(SnapshotVolumeRequest) -> Snapshot;
     /// The snapshots of a volume.
     list_snapshots(ListSnapshotsRequest) -> v1::ListSnapshotsReply;
+    /// Replicas, and how they stand.
+    list_replicas(ListReplicasRequest) -> v1::ListReplicasReply;
+    /// Lets replicas be kept.
+    add_replicas(AddReplicasRequest) -> v1::ListReplicasReply;
+    /// Lets replicas go.
+    remove_replicas(RemoveReplicasRequest) -> v1::RemoveReplicasReply;
     /// Deploys an app, or gives it a new manifest.
     deploy_app(DeployAppRequest) -> v1::DeployAppReply;
     /// Every app.

@@ -61,6 +61,7 @@ codes! {
     CONTAINER_NOT_FOUND = "container-not-found", NotFound, "The app has no container of this name.";
     VOLUME_NOT_FOUND = "volume-not-found", NotFound, "There is no volume of this name.";
     SNAPSHOT_NOT_FOUND = "snapshot-not-found", NotFound, "The volume has no snapshot of this name.";
+    REPLICA_NOT_FOUND = "replica-not-found", NotFound, "There is no replica on this node, and none was to be.";
     OPERATION_NOT_FOUND = "operation-not-found", NotFound, "There is no operation of this id, or it was forgotten.";
     DECISION_NOT_FOUND = "decision-not-found", NotFound, "No decision about this app or operation is remembered.";
 

@@ -1,6 +1,7 @@
 //! What can be written after `flocker`, and what `--help` says about it.
 
 mod plugin;
+mod replica;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,12 +14,14 @@ use flocker_model::{
 pub(crate) use self::plugin::{
     AuthorCommand, Limited, New, NewHook, PluginCommand, Pull, Push, RegistryArgs, Settings,
 };
+pub(crate) use self::replica::ReplicaCommand;
 
 const EXAMPLES: &str = "\
 Examples:
   flocker status                          the cluster at a glance
   flocker app deploy compose.yaml         deploy an app, and wait until it runs
   flocker move shop --to n2               move it with its data, and watch
+  flocker replica add shop                keep a copy of its data on another node
   flocker explain shop                    why it is where it is
 
 Exit status:
@@ -54,6 +57,9 @@ pub(crate) enum Command {
     /// List, make and remove volumes, and take snapshots
     #[command(subcommand)]
     Volume(VolumeCommand),
+    /// Keep copies of volumes up to date on other nodes
+    #[command(subcommand)]
+    Replica(ReplicaCommand),
     /// Deploy apps, list and remove them, read their output
     #[command(subcommand)]
     App(AppCommand),

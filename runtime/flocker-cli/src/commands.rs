@@ -5,6 +5,7 @@ mod logs;
 mod node;
 mod operation;
 mod plugin;
+mod replica;
 mod status;
 mod upgrade;
 mod volume;
@@ -29,6 +30,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Answer, Failure> {
         // Asks, where that is needed, and checks files before it connects.
         Command::Node(command) => node::run(connect, command).await,
         Command::Volume(command) => volume::run(connect, command).await,
+        Command::Replica(command) => replica::run(connect, command).await,
         Command::App(command) => app::run(connect, command, arguments.json).await,
         Command::Move { app, to, follow } => {
             let mut client = connect().await?;

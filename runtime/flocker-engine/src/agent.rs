@@ -6,6 +6,7 @@ mod containers;
 mod health;
 mod journal;
 mod observe;
+mod replicate;
 mod steps;
 mod supervise;
 
@@ -19,7 +20,7 @@ use async_trait::async_trait;
 use flocker_model::{AppName, ContainerName, NodeName, NodeStats, OperationId};
 use flocker_ports::{
     Backend, BackendError, Clock, Engine, EngineError, LogStream, Observation, Order, Peer,
-    PeerError, PeerErrorKind, Progress, Replication, ReplicationError, Reply, Routes,
+    PeerError, PeerErrorKind, Progress, ReplicaSeen, Replication, ReplicationError, Reply, Routes,
 };
 
 pub use journal::{Assignment, Journal, JournalError, Mode};
@@ -68,6 +69,7 @@ struct Inner {
     /// One step or restart at a time per app; apps never wait for each other.
     apps: Mutex<BTreeMap<AppName, Arc<tokio::sync::Mutex<()>>>>,
     sending: Mutex<BTreeMap<OperationId, Progress>>,
+    replicas: Mutex<Vec<ReplicaSeen>>,
     healths: Healths,
     pasts: Pasts,
     supervisor: tokio::sync::Notify,
@@ -87,6 +89,7 @@ impl Agent {
             journal: Mutex::new(journal),
             apps: Mutex::default(),
             sending: Mutex::default(),
+            replicas: Mutex::default(),
             healths: Healths::default(),
             pasts: Pasts::default(),
             supervisor: tokio::sync::Notify::new(),

@@ -3,8 +3,10 @@
 
 mod explain;
 mod nodes;
+mod replicas;
 mod volumes;
 
+pub use replicas::{Reason, ReplicaView, Wish};
 pub use volumes::Copy;
 
 use std::{sync::Arc, time::Duration};
@@ -449,6 +451,7 @@ fn new_volumes(state: &State, app: &App, mut changes: Changes) -> Result<Changes
                     size: spec.size,
                     ownership: spec.owner,
                     replicas: vec![],
+                    replication: None,
                 });
             }
         }

@@ -6,6 +6,7 @@ mod deploying;
 mod moving;
 mod nodes;
 mod removing;
+mod replicas;
 mod runner;
 mod silence;
 mod snapshots;
@@ -66,7 +67,8 @@ pub struct LeaderParts {
 }
 
 /// What the names of snapshots begin with that the leader takes and removes by itself: no operator's may.
-pub(crate) const OWN_SNAPSHOTS: [&str; 2] = [moving::PREFIX, snapshots::PREFIX];
+pub(crate) const OWN_SNAPSHOTS: [&str; 3] =
+    [moving::PREFIX, snapshots::PREFIX, flocker_planner::replicas::PREFIX];
 
 /// The leader. A cheap handle.
 #[derive(Debug, Clone)]
@@ -114,6 +116,7 @@ impl Leader {
         tasks.spawn(self.clone().watch_nodes(stop.clone()));
         tasks.spawn(self.clone().keep_snapshots(stop.clone()));
         tasks.spawn(self.clone().watch_silence(stop.clone()));
+        tasks.spawn(self.clone().keep_replicas(stop.clone()));
         loop {
             let state = followed.borrow_and_update().clone();
             if let Some(state) = state {

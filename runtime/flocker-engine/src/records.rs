@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use flocker_model::{
     AppRecord, AppState, ByteSize, Epoch, Guid, MoveReport, Node, NodeName, Operation,
-    OperationKind, OperationState, Phase, PhaseReport, Purpose, Replica, Round, Timestamp,
-    Transfer, Volume,
+    OperationKind, OperationState, Phase, PhaseReport, Purpose, Replica, Replication, Round,
+    Timestamp, Transfer, Volume,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -256,6 +256,46 @@ struct StoredVolume {
     size: u64,
     ownership: Option<(u32, u32)>,
     replicas: Vec<StoredReplica>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replication: Option<StoredReplication>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredReplication {
+    named: BTreeSet<String>,
+    copies: u32,
+    chosen: BTreeSet<String>,
+    every_ms: u64,
+    #[serde(default)]
+    rate: Option<u64>,
+}
+
+impl From<&Replication> for StoredReplication {
+    fn from(r: &Replication) -> Self {
+        let names = |nodes: &BTreeSet<NodeName>| nodes.iter().map(ToString::to_string).collect();
+        Self {
+            named: names(&r.named),
+            copies: r.copies,
+            chosen: names(&r.chosen),
+            every_ms: millis(r.every),
+            rate: r.rate.map(|rate| rate.0),
+        }
+    }
+}
+
+impl StoredReplication {
+    fn into_model(self) -> Result<Replication, String> {
+        let names = |nodes: BTreeSet<String>| {
+            nodes.into_iter().map(name::<NodeName>).collect::<Result<BTreeSet<_>, _>>()
+        };
+        Ok(Replication {
+            named: names(self.named)?,
+            copies: self.copies,
+            chosen: names(self.chosen)?,
+            every: Duration::from_millis(self.every_ms),
+            rate: self.rate.map(ByteSize),
+        })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -284,6 +324,7 @@ impl From<&Volume> for StoredVolume {
             size: v.size.0,
             ownership: v.ownership,
             replicas: v.replicas.iter().map(replica).collect(),
+            replication: v.replication.as_ref().map(Into::into),
         }
     }
 }
@@ -307,6 +348,7 @@ impl StoredVolume {
             size: ByteSize(self.size),
             ownership: self.ownership,
             replicas: self.replicas.into_iter().map(replica).collect::<Result<_, _>>()?,
+            replication: self.replication.map(StoredReplication::into_model).transpose()?,
         })
     }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
+    time::Duration,
 };
 
 use crate::{
@@ -106,6 +107,31 @@ pub struct Volume {
     pub ownership: Option<(u32, u32)>,
     /// Read-only copies on other nodes.
     pub replicas: Vec<Replica>,
+    /// Where copies are to be kept up to date; `None`: nowhere.
+    pub replication: Option<Replication>,
+}
+
+impl Volume {
+    /// The nodes that are to be kept up to date by the owner.
+    pub fn receivers(&self) -> impl Iterator<Item = &NodeName> {
+        let wanted = self.replication.iter().flat_map(|r| r.named.union(&r.chosen));
+        wanted.filter(|node| self.owner.as_ref() != Some(*node))
+    }
+}
+
+/// How a volume is replicated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replication {
+    /// Nodes that an operator named.
+    pub named: BTreeSet<NodeName>,
+    /// How many more there are to be, where policies choose.
+    pub copies: u32,
+    /// What they chose.
+    pub chosen: BTreeSet<NodeName>,
+    /// How often a snapshot is taken and sent, if something was written since the last.
+    pub every: Duration,
+    /// The most that is sent in a second to one node; `None`: what the network carries.
+    pub rate: Option<ByteSize>,
 }
 
 /// What a node may still have although no record names it any more: it did not answer when that was removed, and is
@@ -125,6 +151,8 @@ pub enum Left {
     App { name: AppName, epoch: Epoch },
     /// A copy of a volume that nobody wrote to yet, or whose removal was asked for.
     Volume { id: VolumeId, name: VolumeName, epoch: Epoch },
+    /// A read-only copy that an operator gave up; the volume itself lives on elsewhere.
+    Replica { id: VolumeId, name: VolumeName, epoch: Epoch },
 }
 
 impl fmt::Display for Left {
@@ -132,6 +160,7 @@ impl fmt::Display for Left {
         match self {
             Self::App { name, .. } => write!(f, "containers of app `{name}`"),
             Self::Volume { name, .. } => write!(f, "volume `{name}`"),
+            Self::Replica { name, .. } => write!(f, "the replica of volume `{name}`"),
         }
     }
 }

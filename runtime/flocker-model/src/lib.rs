@@ -15,7 +15,7 @@ pub use app::{
     PlacementRules, Restart, Service, VolumeSource, VolumeSpec,
 };
 pub use cluster::{
-    AppRecord, AppState, Capacity, Left, Leftover, Node, NodeStats, Replica, Volume,
+    AppRecord, AppState, Capacity, Left, Leftover, Node, NodeStats, Replica, Replication, Volume,
 };
 pub use ids::{
     AppName, ContainerName, Epoch, InvalidName, NodeName, OperationId, Revision, ServiceName,

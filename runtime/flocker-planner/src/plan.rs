@@ -3,6 +3,7 @@
 //! Planning again right after a plan was carried out plans nothing. Whatever is not done is said, with the reason.
 
 mod balance;
+pub mod replicas;
 pub mod silence;
 pub mod snapshots;
 mod upkeep;

@@ -1,8 +1,23 @@
-//! Which snapshot two nodes have in common, and whether another round of increments is worth its while.
+//! Copies on other nodes: how they are kept up to date, which snapshot two nodes have in common, and whether another
+//! round of increments is worth its while.
+
+mod commands;
+mod duties;
+#[cfg(test)]
+mod interleavings;
+mod keeper;
+mod path;
 
 use std::time::Duration;
 
 use flocker_model::{Point, Round, Snapshot};
+
+pub use self::{
+    commands::{Command, Event, Failure, GroupId, News, Standing, What},
+    duties::{Duty, duties},
+    keeper::{Keeper, PREFIX},
+    path::{Conflict, Path, path},
+};
 
 /// Increments are sent until one is this short: what is written in that time is what the last one, while nobody can
 /// write, has to carry.

@@ -23,7 +23,7 @@ pub use engine::{
 };
 pub use peer::{
     AttachOrder, Observation, ObservedApp, ObservedContainer, Order, Peer, PeerError,
-    PeerErrorKind, Reply, Step, VolumeEpoch, VolumeOrder,
+    PeerErrorKind, ReplicaSeen, Reply, Sent, Step, VolumeEpoch, VolumeOrder,
 };
 pub use replication::{Progress, Replication, ReplicationError, SendJob};
 pub use routes::Routes;

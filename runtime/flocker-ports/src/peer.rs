@@ -1,6 +1,6 @@
 //! A node's agent, as the leader sees it: it obeys orders and says what it sees.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
 use flocker_model::{
@@ -70,6 +70,8 @@ pub enum Step {
     Remove,
     /// Remove volumes for good.
     DestroyVolumes { volumes: Vec<VolumeEpoch> },
+    /// Remove read-only copies for good; one that is not, or is not any more, is refused.
+    DestroyReplicas { volumes: Vec<VolumeEpoch> },
     /// Remove snapshots that nobody needs any more.
     DestroySnapshots { volume: VolumeEpoch, which: Vec<Point> },
 }
@@ -134,10 +136,42 @@ pub struct Observation {
     pub apps: Option<Vec<ObservedApp>>,
     /// Streams that it sends at the moment: operation and bytes so far.
     pub sending: Vec<(OperationId, ByteSize)>,
+    /// The replicas that it keeps up to date on other nodes.
+    pub replicas: Vec<ReplicaSeen>,
     /// What the operator should know: a dead engine, a full pool.
     pub troubles: Vec<String>,
     /// The plugin that keeps its volumes, where one does.
     pub storage: Option<StoragePlugin>,
+}
+
+/// A replica, as the volume's owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaSeen {
+    /// The volume.
+    pub volume: VolumeId,
+    /// The node that has the replica.
+    pub node: NodeName,
+    /// The newest snapshot that it is known to hold; `None`: none, or that is not known.
+    pub at: Option<Point>,
+    /// How long ago it held everything that was written; `None`: never, or that is not known.
+    pub behind: Option<Duration>,
+    /// What is on its way there, of one stream: bytes that crossed.
+    pub sending: Option<ByteSize>,
+    /// What was sent since the node's daemon began.
+    pub sent: Sent,
+    /// What keeps it from being up to date.
+    pub trouble: Option<String>,
+}
+
+/// What was sent to a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// Snapshots that arrived.
+    pub snapshots: u64,
+    /// Bytes that crossed, those of streams that were cut included.
+    pub bytes: ByteSize,
+    /// How long the last snapshot took.
+    pub last: Option<Duration>,
 }
 
 /// An app on one node.

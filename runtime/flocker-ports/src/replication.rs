@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -33,22 +34,39 @@ pub struct SendJob {
     pub target: NodeName,
     /// Where it receives.
     pub address: SocketAddr,
+    /// The most that is sent in a second, with whatever else is sent to that node; `None`: what the network carries.
+    pub rate: Option<ByteSize>,
 }
 
 /// How far a stream has come; shared with whoever shows it.
-#[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<AtomicU64>);
+#[derive(Debug, Clone)]
+pub struct Progress {
+    bytes: Arc<AtomicU64>,
+    began: Instant,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { bytes: Arc::default(), began: Instant::now() }
+    }
+}
 
 impl Progress {
     /// More bytes crossed.
     pub fn add(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The bytes that crossed so far.
     #[must_use]
     pub fn bytes(&self) -> ByteSize {
-        ByteSize(self.0.load(Ordering::Relaxed))
+        ByteSize(self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// The time since it began.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 }
 

@@ -26,6 +26,7 @@
 
 mod frame;
 mod link;
+mod pace;
 mod receive;
 mod send;
 mod slots;

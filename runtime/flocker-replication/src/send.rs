@@ -14,12 +14,13 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::Semaphore,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
     frame::Side,
     link::{Incoming, LinkError, Outgoing},
+    pace::Pace,
     wire::{CHUNK_MAX, Header, Message},
 };
 
@@ -59,6 +60,7 @@ pub struct Sender {
     backend: Arc<dyn Backend>,
     config: SenderConfig,
     streams: Semaphore,
+    pace: Pace,
 }
 
 impl Sender {
@@ -66,7 +68,7 @@ impl Sender {
     #[must_use]
     pub fn new(backend: Arc<dyn Backend>, config: SenderConfig) -> Self {
         let streams = Semaphore::new(config.streams_max);
-        Self { backend, config, streams }
+        Self { backend, config, streams, pace: Pace::default() }
     }
 }
 
@@ -142,6 +144,7 @@ impl Sender {
         let mut stream = Outbound {
             backend: &*self.backend,
             job,
+            pace: &self.pace,
             tally,
             incoming: Incoming::new(reader, Side::Receiver, self.config.idle),
             outgoing: Outgoing::new(writer, Side::Sender, self.config.idle),
@@ -154,6 +157,7 @@ impl Sender {
 struct Outbound<'a, 'p, R, W> {
     backend: &'a dyn Backend,
     job: &'a SendJob,
+    pace: &'a Pace,
     tally: &'a mut Tally<'p>,
     incoming: Incoming<R>,
     outgoing: Outgoing<W>,
@@ -180,7 +184,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Outbound<'_, '_, R, W> {
         let bytes = self.open(resume).await?;
         // The receiver may have something to say at any time: that its pool is full, that someone newer came.
         let answered = {
-            let Self { incoming, outgoing, tally, .. } = self;
+            let Self { incoming, outgoing, tally, job, pace, .. } = self;
             let mut answer = std::pin::pin!(incoming.next());
             tokio::select! {
                 early = &mut answer => match early {
@@ -188,7 +192,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Outbound<'_, '_, R, W> {
                     Ok(Message::Done { .. }) => Err(LinkError::Unexpected { expected: "refuse", found: "done" }),
                     early => early,
                 },
-                sent = send_all(bytes, outgoing, tally) => match sent {
+                sent = send_all(bytes, outgoing, tally, (*pace, *job)) => match sent {
                     Ok(()) => answer.await,
                     Err(e @ LinkError::Backend(_)) => Err(e),
                     Err(e) => timeout(LAST_WORDS, answer).await.ok().and_then(Result::ok).ok_or(e),
@@ -265,10 +269,15 @@ async fn send_all<W: AsyncWrite + Unpin>(
     bytes: ByteStream,
     outgoing: &mut Outgoing<W>,
     tally: &mut Tally<'_>,
+    (pace, job): (&Pace, &SendJob),
 ) -> Result<(), LinkError> {
     let mut chunks = Chunks { bytes, rest: BytesMut::new(), whole: Bytes::new(), ended: false };
     while let Some(chunk) = outgoing.alive_while(chunks.next()).await?? {
         let length = chunk.len() as u64;
+        if let Some(rate) = job.rate {
+            let turn = pace.take(&job.target, rate, length);
+            outgoing.alive_while(sleep_until(turn)).await?;
+        }
         outgoing.send(&Message::Chunk(chunk)).await?;
         tally.sent += length;
         tally.progress.add(length);

@@ -169,6 +169,9 @@ impl Starting {
         tasks.spawn(publish(proxy.clone(), followed.clone(), stop.clone()));
         let receiving = ReceivingConfig::new(config.node.clone());
         tasks.spawn(Receiving::serve(listeners.replication, backend, receiving, stop.clone()));
+        let peers = Directory::new(config.node.clone(), agent.clone(), followed.clone());
+        let (replicating, records, ended) = (agent.clone(), followed.clone(), stop.clone());
+        tasks.spawn(async move { replicating.replicate(records, Arc::new(peers), ended).await });
         let (supervising, supervised) = (agent.clone(), stop.clone());
         tasks.spawn(async move { supervising.supervise(supervised).await });
         if config.join.is_none() {

@@ -7,6 +7,7 @@ mod control;
 mod observation;
 mod order;
 mod remote;
+mod replicas;
 mod serve;
 #[cfg(test)]
 mod tests;

@@ -185,6 +185,7 @@ pub fn step_name(step: &Step) -> &'static str {
         Step::Retire { .. } => "retire",
         Step::Remove => "remove",
         Step::DestroyVolumes { .. } => "destroy-volumes",
+        Step::DestroyReplicas { .. } => "destroy-replicas",
         Step::DestroySnapshots { .. } => "destroy-snapshots",
     }
 }

@@ -135,6 +135,10 @@ impl World {
         };
         let agent = Agent::open(parts, &self.journals.path().join(name.as_str()))
             .map_err(|e| e.to_string())?;
+        let (replicating, stop) = (agent.clone(), killed.clone());
+        let (records, peers) =
+            (follower::follow(self.cluster(), killed.clone()), self.network.clone());
+        tokio::spawn(async move { replicating.replicate(records, Arc::new(peers), stop).await });
         let (supervised, stop) = (agent.clone(), killed.clone());
         tokio::spawn(async move {
             tokio::select! {

@@ -1,8 +1,10 @@
 //! Nodes, apps and volumes as the store remembers them.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use flocker_model::{
-    AppRecord, AppState, ByteSize, Capacity, CpuMillis, Epoch, Guid, Node, NodeStats, Replica,
-    Timestamp, Volume,
+    AppRecord, AppState, ByteSize, Capacity, CpuMillis, Epoch, Guid, Node, NodeName, NodeStats,
+    Replica, Replication, Timestamp, Volume,
 };
 
 use super::{Malformed, each, messages, parse, parse_option, required};
@@ -138,6 +140,7 @@ impl From<&Volume> for v1::Volume {
             size: volume.size.0,
             ownership: volume.ownership.map(Into::into),
             replicas: messages(&volume.replicas),
+            replication: volume.replication.as_ref().map(Into::into),
         }
     }
 }
@@ -154,6 +157,36 @@ impl TryFrom<v1::Volume> for Volume {
             size: ByteSize(volume.size),
             ownership: volume.ownership.map(Into::into),
             replicas: each(volume.replicas)?,
+            replication: volume.replication.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl From<&Replication> for v1::Replication {
+    fn from(replication: &Replication) -> Self {
+        let names = |nodes: &BTreeSet<NodeName>| nodes.iter().map(ToString::to_string).collect();
+        Self {
+            named: names(&replication.named),
+            copies: replication.copies,
+            chosen: names(&replication.chosen),
+            every_ms: u64::try_from(replication.every.as_millis()).unwrap_or(u64::MAX),
+            rate: replication.rate.map(|rate| rate.0),
+        }
+    }
+}
+
+impl TryFrom<v1::Replication> for Replication {
+    type Error = Malformed;
+    fn try_from(replication: v1::Replication) -> Result<Self, Malformed> {
+        let names = |field, nodes: Vec<String>| {
+            nodes.iter().map(|node| parse(field, node)).collect::<Result<BTreeSet<_>, _>>()
+        };
+        Ok(Self {
+            named: names("named", replication.named)?,
+            copies: replication.copies,
+            chosen: names("chosen", replication.chosen)?,
+            every: Duration::from_millis(replication.every_ms),
+            rate: replication.rate.map(ByteSize),
         })
     }
 }

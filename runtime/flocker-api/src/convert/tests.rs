@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use flocker_model::{
     AppName, AppRecord, AppState, ByteSize, Capacity, CpuMillis, Epoch, Guid, MoveReport, Node,
     NodeName, NodeStats, Operation, OperationId, OperationKind, OperationState, Phase, PhaseReport,
-    Point, Purpose, Replica, Role, Round, Snapshot, SnapshotTag, Timestamp, Transfer, Volume,
-    VolumeId, VolumeName, VolumeState,
+    Point, Purpose, Replica, Replication, Role, Round, Snapshot, SnapshotTag, Timestamp, Transfer,
+    Volume, VolumeId, VolumeName, VolumeState,
 };
 use proptest::{
     collection::{btree_map, btree_set, vec},
@@ -107,8 +107,18 @@ prop_compose! {
         id in name::<VolumeId>(), name in name::<VolumeName>(), app in option::of(name::<AppName>()),
         owner in option::of(name::<NodeName>()), epoch in epoch(), size in size(),
         ownership in option::of(any::<(u32, u32)>()), replicas in vec(replica(), 0..4),
+        replication in option::of(replication()),
     ) -> Volume {
-        Volume { id, name, app, owner, epoch, size, ownership, replicas }
+        Volume { id, name, app, owner, epoch, size, ownership, replicas, replication }
+    }
+}
+
+prop_compose! {
+    fn replication()(
+        named in btree_set(name::<NodeName>(), 0..3), copies in any::<u32>(),
+        chosen in btree_set(name::<NodeName>(), 0..3), every in any::<u32>(), rate in option::of(size()),
+    ) -> Replication {
+        Replication { named, copies, chosen, every: Duration::from_millis(every.into()), rate }
     }
 }
 

@@ -167,6 +167,33 @@ impl Control for Fake {
         })
     }
 
+    async fn list_replicas(
+        &self,
+        _: Request<v1::ListReplicasRequest>,
+    ) -> Answer<v1::ListReplicasReply> {
+        ok(data::replicas())
+    }
+
+    async fn add_replicas(
+        &self,
+        request: Request<v1::AddReplicasRequest>,
+    ) -> Answer<v1::ListReplicasReply> {
+        let request = request.into_inner();
+        assert_eq!(
+            (request.copies, request.every_ms),
+            (Some(1), None),
+            "one, where nobody says more"
+        );
+        ok(v1::ListReplicasReply { replicas: vec![], ..data::replicas() })
+    }
+
+    async fn remove_replicas(
+        &self,
+        request: Request<v1::RemoveReplicasRequest>,
+    ) -> Answer<v1::RemoveReplicasReply> {
+        ok(v1::RemoveReplicasReply { nodes: request.into_inner().node.into_iter().collect() })
+    }
+
     async fn deploy_app(
         &self,
         request: Request<v1::DeployAppRequest>,

@@ -105,6 +105,51 @@ pub(crate) fn apps() -> Vec<v1::AppView> {
     vec![shop, blog]
 }
 
+/// One of each kind.
+pub(crate) fn replicas() -> v1::ListReplicasReply {
+    let volume = v1::Volume {
+        replication: Some(v1::Replication {
+            named: vec!["n2".to_owned()],
+            copies: 1,
+            chosen: vec!["n3".to_owned()],
+            every_ms: 10_000,
+            rate: Some(20 << 20),
+        }),
+        ..volumes().remove(0).volume.unwrap()
+    };
+    let at = |tag: &str| Some(v1::Point { tag: tag.to_owned(), guid: format!("guid-{tag}") });
+    let seen = |node: &str| v1::ReplicaSeen {
+        volume: "v-1".to_owned(),
+        node: node.to_owned(),
+        at: at("repl-7"),
+        behind_ms: Some(8_200),
+        n_snapshots: 12,
+        bytes: 40 << 20,
+        last_ms: Some(350),
+        ..Default::default()
+    };
+    let diverged = v1::ReplicaSeen {
+        behind_ms: Some(7_200_000),
+        sending: None,
+        trouble: Some("the replica has diverged".to_owned()),
+        ..seen("n3")
+    };
+    let view = |node: &str, reason: &str, seen: Option<v1::ReplicaSeen>| v1::ReplicaView {
+        volume: Some(volume.clone()),
+        node: node.to_owned(),
+        reason: reason.to_owned(),
+        at: at("repl-7"),
+        taken_ms: Some(NOW - 60_000),
+        seen,
+    };
+    let replicas = vec![
+        view("n2", "named", Some(seen("n2"))),
+        view("n3", "chosen", Some(diverged)),
+        view("n4", "left", None),
+    ];
+    v1::ListReplicasReply { replicas, now_ms: NOW }
+}
+
 pub(crate) fn volumes() -> Vec<v1::VolumeView> {
     let data = v1::Volume {
         id: "v-1".to_owned(),
@@ -120,6 +165,7 @@ pub(crate) fn volumes() -> Vec<v1::VolumeView> {
             guid: "g2".to_owned(),
             taken_ms: Some(NOW - 60_000),
         }],
+        replication: None,
     };
     let photos = v1::Volume {
         id: "v-2".to_owned(),

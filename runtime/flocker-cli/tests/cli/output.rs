@@ -188,6 +188,58 @@ fn snapshots_are_taken_and_listed() {
 }
 
 #[test]
+fn replicas_are_listed_with_how_they_stand() {
+    check(
+        &["replica", "ls"],
+        &expect![[r#"
+        VOLUME     APP   FROM  REPLICA ON  WHY     EVERY  STATE     SNAPSHOT
+        shop.data  shop  n1    n2          named   10.0s  current   repl-7
+        shop.data  shop  n1    n3          chosen  10.0s  trouble   repl-7
+        shop.data  shop  n1    n4          left    -      not kept  repl-7
+    "#]],
+    );
+    check(
+        &["replica", "status", "shop"],
+        &expect![[r#"
+        VOLUME     REPLICA ON  STATE     BEHIND  ON ITS WAY  SENT      SNAPSHOTS  LAST TOOK  TROUBLE
+        shop.data  n2          current   8.20s   -           40.0 MiB  12         350ms      -
+        shop.data  n3          trouble   2h      -           40.0 MiB  12         350ms      the replica has diverged
+        shop.data  n4          not kept  1m      -           -         -          -          -
+    "#]],
+    );
+    check(
+        &["replica", "ls", "--json"],
+        &expect![[r#"
+        {"replicas":[{"app":"shop","behind_ms":8200,"every_ms":10000,"from":"n1","guid":"guid-repl-7","last_ms":350,"node":"n2","rate":20971520,"sending":null,"sent":41943040,"snapshot":"repl-7","snapshots":12,"state":"current","trouble":null,"volume":"shop.data","why":"named"},{"app":"shop","behind_ms":7200000,"every_ms":10000,"from":"n1","guid":"guid-repl-7","last_ms":350,"node":"n3","rate":20971520,"sending":null,"sent":41943040,"snapshot":"repl-7","snapshots":12,"state":"trouble","trouble":"the replica has diverged","volume":"shop.data","why":"chosen"},{"app":"shop","behind_ms":60000,"every_ms":10000,"from":"n1","guid":"guid-repl-7","last_ms":null,"node":"n4","rate":20971520,"sending":null,"sent":null,"snapshot":"repl-7","snapshots":null,"state":"not kept","trouble":null,"volume":"shop.data","why":"left"}]}
+    "#]],
+    );
+}
+
+#[test]
+fn replicas_come_and_go() {
+    check(
+        &["replica", "add", "shop"],
+        &expect![[r#"
+        the nodes for the replicas are being chosen; `flocker replica status` follows them
+    "#]],
+    );
+    check(
+        &["replica", "rm", "shop", "--on", "n2", "--yes"],
+        &expect![[r#"
+        no replicas of shop are kept on n2 any more; the copies are removed as soon as the nodes answer
+    "#]],
+    );
+    check(
+        &["replica", "rm", "shop"],
+        &expect![[r#"
+        stderr: error: removing all replicas of `shop` cannot be taken back, and nobody can be asked
+        stderr: hint: add `--yes` if that is meant
+        exit status: 1
+    "#]],
+    );
+}
+
+#[test]
 fn apps_are_listed_and_inspected() {
     check(
         &["app", "ls"],
@@ -380,6 +432,11 @@ fn every_command_explains_itself() {
         "volume inspect",
         "volume snapshot",
         "volume snapshots",
+        "replica",
+        "replica ls",
+        "replica add",
+        "replica rm",
+        "replica status",
         "app",
         "app deploy",
         "app ls",
@@ -420,6 +477,7 @@ fn the_first_help_is_enough_to_begin() {
               status       Show nodes, apps, running operations and troubles
               node         List nodes, empty them, label them, remove them
               volume       List, make and remove volumes, and take snapshots
+              replica      Keep copies of volumes up to date on other nodes
               app          Deploy apps, list and remove them, read their output
               move         Move an app with its data to another node
               operation    List operations, look at them, abort them
@@ -439,6 +497,7 @@ fn the_first_help_is_enough_to_begin() {
               flocker status                          the cluster at a glance
               flocker app deploy compose.yaml         deploy an app, and wait until it runs
               flocker move shop --to n2               move it with its data, and watch
+              flocker replica add shop                keep a copy of its data on another node
               flocker explain shop                    why it is where it is
 
             Exit status:

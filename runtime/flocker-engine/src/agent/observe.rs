@@ -47,7 +47,8 @@ impl Agent {
         let apps = containers.ok().map(|containers| self.apps_seen(&containers));
         let (volumes, written) = (volumes.ok(), written.unwrap_or_default());
         let storage = parts.backend.plugin();
-        Observation { stats, volumes, written, apps, sending: self.sending(), troubles, storage }
+        let (sending, replicas) = (self.sending(), self.replicas_seen());
+        Observation { stats, volumes, written, apps, sending, replicas, troubles, storage }
     }
 
     /// When somebody last wrote to those that are live.

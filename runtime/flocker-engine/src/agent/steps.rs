@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::PoisonError};
 
 use flocker_model::{
-    App, AppName, Epoch, OperationId, Point, Revision, Snapshot, SnapshotTag, VolumeId,
+    App, AppName, Epoch, OperationId, Point, Revision, Role, Snapshot, SnapshotTag, VolumeId,
 };
 use flocker_ports::{AttachOrder, Op, Order, Reply, SendJob, Step, VolumeEpoch, VolumeOrder};
 
@@ -39,6 +39,7 @@ impl Agent {
             | Step::Retire { .. }
             | Step::Remove
             | Step::DestroyVolumes { .. }
+            | Step::DestroyReplicas { .. }
             | Step::DestroySnapshots { .. } => {}
         }
         self.begin(Told { operation, app, epoch, revision }, step).await
@@ -83,7 +84,10 @@ impl Agent {
 
     async fn locked_step(&self, told: &Told, step: Step) -> Result<Reply, StepError> {
         match step {
-            Step::Snapshot { volumes, tag } => return self.snapshot(told, &volumes, &tag).await,
+            Step::Snapshot { volumes, tag } => {
+                let taken = self.take_snapshots(&told.operation, &volumes, &tag).await?;
+                return Ok(Reply::Snapshots(taken));
+            }
             Step::CreateVolumes { volumes } => self.create_volumes(told, &volumes).await?,
             Step::AbortReceive { volumes } => self.abort_receive(told, &volumes).await?,
             Step::Prepare { manifest } => self.prepare(told, manifest).await?,
@@ -96,6 +100,7 @@ impl Agent {
             Step::Retire { volumes } => self.retire(told, &volumes).await?,
             Step::Remove => self.remove(told).await?,
             Step::DestroyVolumes { volumes } => self.destroy_volumes(told, &volumes).await?,
+            Step::DestroyReplicas { volumes } => self.destroy_replicas(told, &volumes).await?,
             Step::DestroySnapshots { volume, which } => {
                 self.inner
                     .parts
@@ -129,12 +134,13 @@ impl Agent {
         self.with_journal(move |journal| journal.record(&app, assignment)).await
     }
 
-    async fn snapshot(
+    /// One snapshot of all of the volumes, in their order.
+    pub(super) async fn take_snapshots(
         &self,
-        told: &Told,
+        operation: &OperationId,
         volumes: &[VolumeEpoch],
         tag: &SnapshotTag,
-    ) -> Result<Reply, StepError> {
+    ) -> Result<Vec<Snapshot>, StepError> {
         // One call takes all volumes of one epoch at one moment. They differ only when an app adopted an external
         // volume that has moved before, and then the app is stopped for the snapshot that counts.
         let mut taken: BTreeMap<VolumeId, Snapshot> = BTreeMap::new();
@@ -144,11 +150,11 @@ impl Agent {
         for epoch in epochs {
             let ids: Vec<_> =
                 volumes.iter().filter(|v| v.epoch == epoch).map(|v| v.id.clone()).collect();
-            let op = Op { id: told.operation.clone(), epoch };
+            let op = Op { id: operation.clone(), epoch };
             let snapshots = self.inner.parts.backend.snapshot(&op, &ids, tag).await?;
             taken.extend(ids.into_iter().zip(snapshots));
         }
-        Ok(Reply::Snapshots(volumes.iter().filter_map(|v| taken.remove(&v.id)).collect()))
+        Ok(volumes.iter().filter_map(|v| taken.remove(&v.id)).collect())
     }
 
     async fn list_snapshots(&self, volume: &VolumeEpoch) -> Result<Reply, StepError> {
@@ -173,6 +179,7 @@ impl Agent {
             source: self.inner.parts.node.clone(),
             target,
             address,
+            rate: None,
         };
         let progress = {
             let mut sending = self.inner.sending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -285,6 +292,31 @@ impl Agent {
     async fn destroy_volumes(&self, told: &Told, volumes: &[VolumeEpoch]) -> Result<(), StepError> {
         for volume in volumes {
             self.inner.parts.backend.destroy(&told.op(volume), &volume.id).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Agent {
+    /// Should one become the owner's copy in between, its epoch is newer than the order's, and the storage refuses.
+    async fn destroy_replicas(
+        &self,
+        told: &Told,
+        volumes: &[VolumeEpoch],
+    ) -> Result<(), StepError> {
+        let backend = &self.inner.parts.backend;
+        for volume in volumes {
+            match backend.stat(&volume.id).await? {
+                None => {}
+                Some(copy) if copy.role == Role::Replica => {
+                    backend.destroy(&told.op(volume), &volume.id).await?;
+                }
+                Some(_) => {
+                    let id = &volume.id;
+                    let reason = format!("this node's copy of volume `{id}` is no replica");
+                    return Err(StepError::Never(reason));
+                }
+            }
         }
         Ok(())
     }

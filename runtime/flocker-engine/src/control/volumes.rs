@@ -70,6 +70,7 @@ impl Control {
             size,
             ownership,
             replicas: vec![],
+            replication: None,
         };
         self.make(&volume).await?;
         Ok(volume)

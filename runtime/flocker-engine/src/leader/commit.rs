@@ -40,6 +40,16 @@ fn set_copy(volume: &mut Volume, node: &NodeName, at: &Point, now: Timestamp) {
     });
 }
 
+/// A volume that moves to a node which had a replica leaves one where it was: there are as many as before.
+fn trade_places(volume: &mut Volume, source: Option<&NodeName>, target: &NodeName) {
+    let (Some(replication), Some(source)) = (&mut volume.replication, source) else { return };
+    for nodes in [&mut replication.named, &mut replication.chosen] {
+        if nodes.remove(target) {
+            nodes.insert(source.clone());
+        }
+    }
+}
+
 /// The volume, as the app's on that node. Two apps that adopt one volume are told apart here, at the latest.
 pub(super) fn claimed(
     volume: &Versioned<Volume>,
@@ -101,6 +111,7 @@ impl Runner<'_> {
             let mut swapped = volume.value.clone();
             swapped.owner = Some(target.clone());
             swapped.epoch = swapped.epoch.next();
+            trade_places(&mut swapped, volume.value.owner.as_ref(), target);
             if let Some((_, point)) = points.iter().find(|(id, _)| *id == swapped.id) {
                 // It was sealed before, so nothing was written since.
                 let now = record.value.placed;

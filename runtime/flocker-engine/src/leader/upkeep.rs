@@ -33,6 +33,10 @@ pub(crate) fn removal(what: &Left) -> (AppName, Epoch, Step) {
             let volumes = vec![VolumeEpoch { id: id.clone(), epoch: *epoch }];
             (lock_of(id), Epoch(u64::MAX), Step::DestroyVolumes { volumes })
         }
+        Left::Replica { id, epoch, .. } => {
+            let volumes = vec![VolumeEpoch { id: id.clone(), epoch: *epoch }];
+            (lock_of(id), Epoch(u64::MAX), Step::DestroyReplicas { volumes })
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::{Bytes, Record, RecordError, name, read, write};
 record!(Leftover, StoredLeftover, "leftover/", |leftover| match &leftover.what {
     Left::App { name, .. } => format!("{}/app/{name}", leftover.node),
     Left::Volume { id, .. } => format!("{}/volume/{id}", leftover.node),
+    Left::Replica { id, .. } => format!("{}/replica/{id}", leftover.node),
 });
 
 #[derive(Serialize, Deserialize)]
@@ -21,6 +22,7 @@ struct StoredLeftover {
 enum StoredLeft {
     App { name: String, epoch: u64 },
     Volume { id: String, name: String, epoch: u64 },
+    Replica { id: String, name: String, epoch: u64 },
 }
 
 impl From<&Leftover> for StoredLeftover {
@@ -29,6 +31,9 @@ impl From<&Leftover> for StoredLeftover {
             Left::App { name, epoch } => StoredLeft::App { name: name.to_string(), epoch: epoch.0 },
             Left::Volume { id, name, epoch } => {
                 StoredLeft::Volume { id: id.to_string(), name: name.to_string(), epoch: epoch.0 }
+            }
+            Left::Replica { id, name, epoch } => {
+                StoredLeft::Replica { id: id.to_string(), name: name.to_string(), epoch: epoch.0 }
             }
         };
         Self { node: l.node.to_string(), what }
@@ -43,6 +48,9 @@ impl StoredLeftover {
             }
             StoredLeft::Volume { id, name: volume, epoch } => {
                 Left::Volume { id: name(id)?, name: name(volume)?, epoch: Epoch(epoch) }
+            }
+            StoredLeft::Replica { id, name: volume, epoch } => {
+                Left::Replica { id: name(id)?, name: name(volume)?, epoch: Epoch(epoch) }
             }
         };
         Ok(Leftover { node: name(self.node)?, what })

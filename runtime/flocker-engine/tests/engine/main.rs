@@ -14,6 +14,7 @@ mod leftovers;
 mod lifecycle;
 mod moves;
 mod pretend;
+mod replicas;
 mod silence;
 mod snapshots;
 mod supervision;

@@ -116,6 +116,7 @@ fn add_app(world: &mut World, name: &str, at: &str, marks: &[&str]) {
             size,
             ownership: None,
             replicas: vec![],
+            replication: None,
         });
     }
     let owner: Option<NodeName> = (at != "-").then(|| at.parse().unwrap());

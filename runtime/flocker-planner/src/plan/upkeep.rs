@@ -114,15 +114,33 @@ fn cleared(world: &World, leftover: &Leftover) -> Option<Action> {
         Left::Volume { id, .. } => {
             world.volumes.iter().all(|v| v.id != *id) && !containers_left(world, &leftover.node)
         }
+        Left::Replica { id, epoch, .. } => match world.volumes.iter().find(|v| v.id == *id) {
+            None => true,
+            // It was the owner's since, or became a copy of another owner's.
+            Some(volume) if volume.epoch != *epoch => return Some(Action::Forget { leftover }),
+            Some(volume) => may_lose_copy(world, volume, &leftover.node),
+        },
     };
     (ready && seen.alive).then_some(Action::Clear { leftover })
+}
+
+/// Whether a node's copy of a volume that lives on is of no use: it is not the owner's, nobody wants it there again, and
+/// no operation is about to make it the owner's.
+fn may_lose_copy(world: &World, volume: &Volume, node: &NodeName) -> bool {
+    let app = volume.app.as_ref().and_then(|name| world.apps.get(name));
+    let held = match (&volume.app, app) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(_), Some((record, _))) => record.operation.is_some(),
+    };
+    !held && volume.owner.as_ref() != Some(node) && volume.receivers().all(|wanted| wanted != node)
 }
 
 /// Whether containers of a removed app are left on the node.
 fn containers_left(world: &World, node: &NodeName) -> bool {
     let containers = |what: &Left| match what {
         Left::App { .. } => true,
-        Left::Volume { .. } => false,
+        Left::Volume { .. } | Left::Replica { .. } => false,
     };
     world.leftovers.iter().any(|l| l.node == *node && containers(&l.what))
 }

@@ -141,6 +141,7 @@ fn job(base: Option<&Point>, to: &Point, relay: &Relay) -> SendJob {
         source: NodeName::new("n1").unwrap(),
         target: NodeName::new("n2").unwrap(),
         address: relay.address,
+        rate: None,
     }
 }
 

@@ -68,6 +68,7 @@ fn job(base: Option<&Point>, to: &Point, address: SocketAddr) -> SendJob {
         source: NodeName::new("n1").unwrap(),
         target: NodeName::new("n2").unwrap(),
         address,
+        rate: None,
     }
 }
 
@@ -106,6 +107,20 @@ async fn a_full_stream_then_an_increment_then_nothing_to_do() {
     assert_eq!(progress.bytes(), ByteSize(1_000_000));
     assert_eq!(target.backend.content(&two), Some(data));
     assert_eq!(target.backend.half(), None);
+}
+
+#[tokio::test]
+async fn a_limit_is_kept() {
+    let (source, target) = (Arc::new(Fake::default()), receiver(Knobs::default()).await);
+    let data = content(1 << 20);
+    let one = source.add("one", &data);
+    let job = SendJob { rate: Some(ByteSize(4 << 20)), ..job(None, &one, target.address) };
+
+    let sent = send(&sender(&source), &job).await.unwrap();
+
+    // The last chunk of four is sent when the three before had their time.
+    assert!(sent.took >= Duration::from_millis(180), "{sent:?}");
+    assert_eq!(target.backend.content(&one), Some(data));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What operators ask, as a gRPC service: reads the request, asks the engine, writes the reply. Decides nothing.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use flocker_api::{
     Code, Failure, control_service,
@@ -9,7 +9,7 @@ use flocker_api::{
 };
 use flocker_engine::{
     cluster::State,
-    control::{Control, Copy, Deployed, Refusal},
+    control::{Control, Copy, Deployed, Refusal, Wish},
 };
 use flocker_model::{App, AppRecord, ByteSize, Node, NodeName, Operation, OperationId};
 use flocker_plugins::{Health, Hook, Loaded, Mode, PluginHost, PluginInfo, TrialInfo};
@@ -178,6 +178,40 @@ impl control_server::Control for Served {
             volume: Some((&volume).into()),
             copies: copies.iter().map(copy).collect(),
         }))
+    }
+
+    async fn list_replicas(
+        &self,
+        request: Request<v1::ListReplicasRequest>,
+    ) -> Result<Response<v1::ListReplicasReply>, Status> {
+        self.replicas(request.into_inner().name.as_deref()).await
+    }
+
+    async fn add_replicas(
+        &self,
+        request: Request<v1::AddReplicasRequest>,
+    ) -> Result<Response<v1::ListReplicasReply>, Status> {
+        let request = request.into_inner();
+        let nodes = request.nodes.iter().map(|node| parse("nodes", node));
+        let wish = Wish {
+            nodes: nodes.collect::<Result<_, _>>().map_err(invalid)?,
+            copies: request.copies,
+            every: request.every_ms.map(Duration::from_millis),
+            rate: request.rate.map(ByteSize),
+        };
+        self.control.add_replicas(&request.name, &wish).await.map_err(refused)?;
+        self.replicas(Some(&request.name)).await
+    }
+
+    async fn remove_replicas(
+        &self,
+        request: Request<v1::RemoveReplicasRequest>,
+    ) -> Result<Response<v1::RemoveReplicasReply>, Status> {
+        let request = request.into_inner();
+        let node = parse_option("node", request.node.as_deref()).map_err(invalid)?;
+        let gone = self.control.remove_replicas(&request.name, node.as_ref()).await;
+        let nodes = gone.map_err(refused)?.iter().map(ToString::to_string).collect();
+        Ok(Response::new(v1::RemoveReplicasReply { nodes }))
     }
 
     async fn snapshot_volume(
@@ -361,6 +395,15 @@ impl control_server::Control for Served {
 }
 
 impl Served {
+    async fn replicas(
+        &self,
+        name: Option<&str>,
+    ) -> Result<Response<v1::ListReplicasReply>, Status> {
+        let views = self.control.replicas(name).await.map_err(refused)?;
+        let replicas = views.iter().map(super::replicas::to_message).collect();
+        Ok(Response::new(v1::ListReplicasReply { replicas, now_ms: SystemClock.now().0 }))
+    }
+
     async fn state(&self) -> Result<State, Status> {
         self.control.state().await.map_err(refused)
     }

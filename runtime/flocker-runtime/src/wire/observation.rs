@@ -1,12 +1,15 @@
 //! What an agent sees, as messages. *Unknown* stays unknown: an absent list is not an empty one.
 
+use std::time::Duration;
+
 use flocker_api::{
     convert::{Malformed, each, messages, parse, required},
     v1::{self, container_state as states, container_state::State, observation as parts},
 };
 use flocker_model::{ByteSize, Epoch, OperationId, Timestamp};
 use flocker_ports::{
-    ContainerState, LogChunk, Observation, ObservedApp, ObservedContainer, StoragePlugin,
+    ContainerState, LogChunk, Observation, ObservedApp, ObservedContainer, ReplicaSeen, Sent,
+    StoragePlugin,
 };
 
 /// How a storage plugin stands.
@@ -39,6 +42,7 @@ pub(crate) fn to_message(observation: &Observation) -> v1::Observation {
             .map(|(volume, at)| parts::Written { volume: volume.to_string(), at_ms: at.0 })
             .collect(),
         storage: observation.storage.as_ref().map(storage_to_message),
+        replicas: observation.replicas.iter().map(replica_to_message).collect(),
     }
 }
 
@@ -58,9 +62,49 @@ pub(crate) fn from_message(observation: v1::Observation) -> Result<Observation, 
             .into_iter()
             .map(sending_from_message)
             .collect::<Result<_, _>>()?,
+        replicas: observation
+            .replicas
+            .into_iter()
+            .map(replica_from_message)
+            .collect::<Result<_, _>>()?,
         troubles: observation.troubles,
         storage: observation.storage.map(storage_from_message),
     })
+}
+
+/// Also what operators are shown of a replica.
+pub(crate) fn replica_to_message(replica: &ReplicaSeen) -> v1::ReplicaSeen {
+    v1::ReplicaSeen {
+        volume: replica.volume.to_string(),
+        node: replica.node.to_string(),
+        at: replica.at.as_ref().map(Into::into),
+        behind_ms: replica.behind.map(millis),
+        sending: replica.sending.map(|bytes| bytes.0),
+        n_snapshots: replica.sent.snapshots,
+        bytes: replica.sent.bytes.0,
+        last_ms: replica.sent.last.map(millis),
+        trouble: replica.trouble.clone(),
+    }
+}
+
+fn replica_from_message(replica: v1::ReplicaSeen) -> Result<ReplicaSeen, Malformed> {
+    Ok(ReplicaSeen {
+        volume: parse("volume", &replica.volume)?,
+        node: parse("node", &replica.node)?,
+        at: replica.at.map(TryInto::try_into).transpose()?,
+        behind: replica.behind_ms.map(Duration::from_millis),
+        sending: replica.sending.map(ByteSize),
+        sent: Sent {
+            snapshots: replica.n_snapshots,
+            bytes: ByteSize(replica.bytes),
+            last: replica.last_ms.map(Duration::from_millis),
+        },
+        trouble: replica.trouble,
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn storage_to_message(storage: &StoragePlugin) -> v1::StoragePlugin {

@@ -73,6 +73,7 @@ fn step_to_message(step: &Step) -> StepMessage {
         Step::Retire { volumes } => StepMessage::Retire(points(volumes)),
         Step::Remove => StepMessage::Remove(steps::Remove {}),
         Step::DestroyVolumes { volumes } => StepMessage::DestroyVolumes(epochs(volumes)),
+        Step::DestroyReplicas { volumes } => StepMessage::DestroyReplicas(epochs(volumes)),
         Step::DestroySnapshots { volume, which } => {
             StepMessage::DestroySnapshots(steps::DestroySnapshots {
                 volume: Some(epoch(volume)),
@@ -127,6 +128,9 @@ fn step_from_message(step: StepMessage) -> Result<Step, Malformed> {
         StepMessage::Remove(steps::Remove {}) => Step::Remove,
         StepMessage::DestroyVolumes(step) => {
             Step::DestroyVolumes { volumes: all(step.volumes, epoch_from_message)? }
+        }
+        StepMessage::DestroyReplicas(step) => {
+            Step::DestroyReplicas { volumes: all(step.volumes, epoch_from_message)? }
         }
         StepMessage::DestroySnapshots(step) => Step::DestroySnapshots {
             volume: epoch_required(step.volume)?,

@@ -16,8 +16,8 @@ use flocker_model::{
 };
 use flocker_ports::{
     AttachOrder, ContainerState, EngineError, LogChunk, LogStream, Observation, ObservedApp,
-    ObservedContainer, Order, Peer, PeerError, PeerErrorKind, Reply, Step, StoragePlugin,
-    VolumeEpoch, VolumeOrder,
+    ObservedContainer, Order, Peer, PeerError, PeerErrorKind, ReplicaSeen, Reply, Sent, Step,
+    StoragePlugin, VolumeEpoch, VolumeOrder,
 };
 use futures::StreamExt;
 use tokio::net::TcpListener;
@@ -119,6 +119,15 @@ fn observation() -> Observation {
             containers,
         }]),
         sending: vec![("o-1".parse().unwrap(), ByteSize(77))],
+        replicas: vec![ReplicaSeen {
+            volume: "v-1".parse().unwrap(),
+            node: "n2".parse().unwrap(),
+            at: Some(point()),
+            behind: Some(Duration::from_millis(1500)),
+            sending: Some(ByteSize(5)),
+            sent: Sent { snapshots: 6, bytes: ByteSize(7), last: Some(Duration::from_millis(8)) },
+            trouble: Some("it has diverged".to_owned()),
+        }],
         troubles: vec!["the pool is nearly full".to_owned()],
         storage: Some(StoragePlugin {
             name: "dir".to_owned(),
@@ -164,7 +173,8 @@ fn steps() -> Vec<Step> {
         },
         Step::Retire { volumes: vec![(volume(), point())] },
         Step::Remove,
-        Step::DestroyVolumes { volumes },
+        Step::DestroyVolumes { volumes: volumes.clone() },
+        Step::DestroyReplicas { volumes },
         Step::DestroySnapshots { volume: volume(), which: vec![point()] },
     ]
 }
