@@ -43,18 +43,22 @@ fn main() -> ExitCode {
 /// A command line that makes no sense; or help, which is an answer.
 fn no_sense(error: &clap::Error) -> ExitCode {
     // What was asked for is not known, but how it is to be answered can be seen.
-    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
-        terminal::print(&format!("{}\n", show::failure(&show::usage(error))));
-    }
     // Where nobody reads there is nobody to tell.
-    let _ = error.print();
-    if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let _ = terminal::print_json(&show::failure(&show::usage(error)));
+    }
+    terminal::say(error.render().to_string().trim_end());
+    ExitCode::from(2)
 }
 
 fn finish(json: bool, answer: Answer) -> ExitCode {
     match json {
         true if answer.json.is_null() => {}
-        true => terminal::print(&format!("{}\n", answer.json)),
+        true => drop(terminal::print_json(&answer.json)),
         false => {
             terminal::print(&answer.text);
             if let Some(aside) = &answer.aside {
@@ -73,7 +77,7 @@ fn finish(json: bool, answer: Answer) -> ExitCode {
 
 fn fail(json: bool, failure: &Failure) -> ExitCode {
     if json {
-        terminal::print(&format!("{}\n", show::failure(failure)));
+        let _ = terminal::print_json(&show::failure(failure));
     }
     terminal::complain(failure);
     status(failure)

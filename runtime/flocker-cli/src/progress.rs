@@ -57,7 +57,8 @@ impl Progress {
         let is_straight =
             matches!(operation.kind, OperationKind::Move { .. }) && operation.undoing.is_none();
         self.bar.set_position(if is_straight { position as u64 } else { 0 });
-        self.bar.set_message(message(operation, sending, now, self.at.elapsed()));
+        let message = message(operation, sending, now, self.at.elapsed());
+        self.bar.set_message(terminal::visible(&message).into_owned());
         self.bar.tick();
     }
 

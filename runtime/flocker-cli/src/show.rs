@@ -10,6 +10,8 @@ use flocker_api::{Code, Failure, v1};
 use flocker_model::{ByteSize, Timestamp};
 use serde_json::{Value, json};
 
+use crate::terminal::visible;
+
 pub(crate) use operation::{operation_json, operation_text, operations_table, what};
 
 /// A table as people see it: no frame, columns two spaces apart, no spaces at the end of a line.
@@ -19,7 +21,8 @@ pub(crate) fn table<const N: usize>(
 ) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).force_no_tty().set_header(header);
-    table.add_rows(rows);
+    // The width is of what is shown.
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| visible(&cell).into_owned())));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }

@@ -97,10 +97,11 @@ pub fn tame(text: &str, chars_max: usize) -> String {
 
 /// Whether a character does more than to be seen: a terminal obeys it, it ends a line, is invisible, or turns what
 /// follows round, so that another text is read than the one that is there.
-fn acts(c: char) -> bool {
+#[must_use]
+pub fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}'
-            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

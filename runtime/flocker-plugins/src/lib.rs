@@ -44,7 +44,7 @@ mod watchdog;
 pub use backend::{
     BackendConfig, BackendInfo, BackendLimits, BackendNeeds, Need, OpenBackendError, PluginBackend,
 };
-pub use chatter::tame;
+pub use chatter::{acts, tame};
 pub use compiler::compile_if_asked;
 pub use contract::Hook;
 pub use engine::{EngineError, HostConfig, Limits};

@@ -21,7 +21,7 @@ pub(super) async fn print(
     let mut lines = Lines::default();
     while let Some(chunk) = chunks.next().await? {
         let printed = if json {
-            terminal::print_bytes(format!("{}\n", chunk_json(&chunk)).as_bytes())
+            terminal::print_json(&chunk_json(&chunk))
         } else if all {
             terminal::print_bytes(&lines.add(&chunk))
         } else if chunk.stderr {

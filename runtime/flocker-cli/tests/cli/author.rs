@@ -71,6 +71,26 @@ const SOCKETS: &str = r#"(component (import "wasi:sockets/instance-network@0.2.0
     (import "flocker:plugin/log@0.2.0" (instance)) (import "env" (func)))"#;
 
 #[test]
+fn a_name_that_a_terminal_would_obey_is_shown_in_escapes() {
+    const NASTY: &str = "a\x1b[2J\u{202e}b.wasm";
+    let desk = Desk::with(&[(NASTY, b"#!/bin/sh\n")]);
+
+    let there = desk.run(&["inspect", NASTY]);
+    assert!(there.starts_with(r"file        a\u{1b}[2J\u{202e}b.wasm"), "{there}");
+    let missing = desk.run(&["check", &format!("./no-{NASTY}")]);
+    assert!(missing.contains(r"./no-a\u{1b}[2J\u{202e}b.wasm"), "{missing}");
+    let mut inspect = command("unix:///nowhere", &["plugin", "inspect", "--json", NASTY]);
+    let told = shown(&inspect.current_dir(desk.0.path()).output().unwrap());
+    assert!(told.contains(r#""file":"a\u001b[2J\u202eb.wasm""#), "{told}");
+    let unknown = desk.run(&["inspect", NASTY, NASTY]);
+    // What looks like a colour is taken out of a usage error.
+    assert!(unknown.contains(r"argument 'a\u{202e}b.wasm'"), "{unknown}");
+    for shown in [there, missing, told, unknown] {
+        assert!(!shown.contains(['\x1b', '\u{202e}']), "{shown:?}");
+    }
+}
+
+#[test]
 fn what_no_node_would_load_is_described_with_the_reason() {
     let torn = fs::read(wasm("spread")).unwrap();
     let desk = Desk::with(&[
