@@ -7,6 +7,7 @@ mod backends;
 mod cluster;
 mod corpus;
 mod data;
+mod endless;
 mod errors;
 mod follow;
 mod live_registry;

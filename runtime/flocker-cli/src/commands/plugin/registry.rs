@@ -3,6 +3,7 @@
 
 pub(super) mod artifact;
 mod credentials;
+mod fetch;
 mod meter;
 pub(super) mod reference;
 mod trouble;
@@ -14,6 +15,7 @@ use flocker_plugins::{Limits, SIGNATURE_BYTES_MAX};
 use oci_client::{
     Client, Reference, RegistryOperation,
     client::{ClientConfig, ClientProtocol},
+    errors::OciDistributionError as Trouble,
     manifest::{
         ImageIndexEntry, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciDescriptor,
         OciImageIndex, OciImageManifest, OciManifest,
@@ -22,7 +24,7 @@ use oci_client::{
 };
 use serde::Serialize;
 
-use self::{artifact::Description, meter::Meter, trouble::words};
+use self::{artifact::Description, fetch::Fetcher, trouble::words};
 use crate::args::RegistryArgs;
 
 /// Time to connect, and between two pieces of an answer.
@@ -33,10 +35,13 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Signatures of one plugin that are looked at.
 const SIGNATURES_MAX: usize = 16;
 
-/// One registry, and who we are there.
+const USER_AGENT: &str = concat!("flocker/", env!("CARGO_PKG_VERSION"));
+
+/// One registry, where we said who we are.
 pub(super) struct Registry {
+    /// What is sent goes by it.
     client: Client,
-    auth: RegistryAuth,
+    fetcher: Fetcher,
 }
 
 /// A plugin that is there, before its code was fetched.
@@ -71,18 +76,20 @@ impl Registry {
             platform_resolver: None,
             connect_timeout: Some(CONNECT),
             read_timeout: Some(SILENCE),
-            user_agent: concat!("flocker/", env!("CARGO_PKG_VERSION")),
+            user_agent: USER_AGENT,
             ..ClientConfig::default()
         };
         let client = Client::try_from(config).map_err(|e| words(reference, e))?;
-        client.auth(reference, &auth, operation).await.map_err(|e| words(reference, e))?;
-        Ok(Self { client, auth })
+        let token = client.auth(reference, &auth, operation).await;
+        let token = token.map_err(|e| words(reference, e))?;
+        let auth = token.map_or(auth, RegistryAuth::Bearer);
+        let fetcher = Fetcher::new(arguments.plain_http, auth).map_err(|e| words(reference, e))?;
+        Ok(Self { client, fetcher })
     }
 
     /// What a reference leads to; fetches everything but the code.
     pub(super) async fn find(&self, reference: &Reference) -> Result<Found, Failure> {
-        let fetched = self.client.pull_manifest(reference, &self.auth).await;
-        let (manifest, digest) = fetched.map_err(|e| words(reference, e))?;
+        let (manifest, digest) = self.manifest(reference).await?;
         let layer = artifact::only_layer(reference, &manifest)?;
         let max = Limits::default().file_bytes;
         if artifact::size(layer) > max {
@@ -113,8 +120,8 @@ impl Registry {
         let listed = self.referrers(pinned).await?;
         for entry in listed.manifests.into_iter().take(SIGNATURES_MAX) {
             let signature = pinned.clone_with_digest(entry.digest);
-            let fetched = self.client.pull_image_manifest(&signature, &self.auth).await;
-            let (manifest, _) = fetched.map_err(|e| words(pinned, e))?;
+            let (manifest, _) = self.manifest(&signature).await?;
+            let manifest = artifact::image(&signature, &manifest)?;
             for layer in manifest.layers.iter().filter(|l| l.media_type == artifact::SIGNATURE) {
                 let bytes = self.fetch(pinned, layer, SIGNATURE_BYTES_MAX).await?;
                 signatures.extend(String::from_utf8(bytes));
@@ -123,9 +130,16 @@ impl Registry {
         Ok(signatures)
     }
 
+    async fn manifest(&self, reference: &Reference) -> Result<(OciManifest, String), Failure> {
+        let missing = || words(reference, Trouble::ImageManifestNotFoundError(reference.whole()));
+        self.fetcher.manifest(reference).await?.ok_or_else(missing)
+    }
+
     async fn referrers(&self, pinned: &Reference) -> Result<OciImageIndex, Failure> {
-        let listed = self.client.pull_referrers(pinned, Some(artifact::SIGNATURE)).await;
-        let mut listed = listed.map_err(|e| words(pinned, e))?;
+        let mut listed = match self.fetcher.referrers(pinned, artifact::SIGNATURE).await? {
+            Some(listed) => listed,
+            None => self.list(&list_of(pinned)).await?,
+        };
         // Registries need not filter.
         listed.manifests.retain(|e| e.artifact_type.as_deref() == Some(artifact::SIGNATURE));
         Ok(listed)
@@ -146,11 +160,8 @@ impl Registry {
             );
             return Err(Failure::new(Code::TOO_LARGE, message).hint("it is none of ours"));
         }
-        let mut meter = Meter::new(size);
         // Without the places elsewhere that a manifest may name: it is fetched from where the user said.
-        let fetched = self.client.pull_blob(reference, blob.digest.as_str(), &mut meter).await;
-        fetched.map_err(|e| words(reference, e))?;
-        Ok(meter.into_bytes())
+        self.fetcher.blob(reference, blob).await
     }
 
     /// Sends bytes; nothing that is there already.
@@ -198,13 +209,8 @@ impl Registry {
         if self.referrers(pinned).await?.manifests.iter().any(|e| e.digest == digest) {
             return Ok(());
         }
-        // The registry does not keep lists of what refers to what, so we do, where the specification says that they are
-        // looked for: under a tag that is the digest.
-        let list = Reference::with_tag(
-            pinned.registry().to_owned(),
-            pinned.repository().to_owned(),
-            pinned.digest().unwrap_or_default().replace(':', "-"),
-        );
+        // The registry does not keep lists of what refers to what, so we do.
+        let list = list_of(pinned);
         let mut index = self.list(&list).await?;
         index.manifests.push(ImageIndexEntry {
             media_type: OCI_IMAGE_MEDIA_TYPE.to_owned(),
@@ -219,17 +225,23 @@ impl Registry {
 
     /// The list under a tag; empty where there is none.
     async fn list(&self, tag: &Reference) -> Result<OciImageIndex, Failure> {
-        match self.client.pull_manifest(tag, &self.auth).await {
-            Ok((OciManifest::ImageIndex(index), _)) => Ok(index),
-            Ok((OciManifest::Image(_), _)) => {
+        match self.fetcher.manifest(tag).await? {
+            None => Ok(artifact::empty_index()),
+            Some((OciManifest::ImageIndex(index), _)) => Ok(index),
+            Some((OciManifest::Image(_), _)) => {
                 let message = format!("`{}` is not a list of signatures", tag.whole());
                 Err(Failure::new(Code::INVALID_ARGUMENT, message)
                     .hint("this tag is reserved for it; remove it from the registry"))
             }
-            Err(error) if trouble::is_missing(&error) => Ok(artifact::empty_index()),
-            Err(error) => Err(words(tag, error)),
         }
     }
+}
+
+/// Where a list is kept of what refers to a manifest, by a registry that keeps none itself: the specification has it
+/// looked for under a tag that is the digest.
+fn list_of(pinned: &Reference) -> Reference {
+    let tag = pinned.digest().unwrap_or_default().replace(':', "-");
+    Reference::with_tag(pinned.registry().to_owned(), pinned.repository().to_owned(), tag)
 }
 
 /// A manifest as it is sent: these bytes are what its digest is of.

@@ -179,7 +179,7 @@ impl Parcel {
 }
 
 /// The manifest of one artifact; a list of them is none.
-fn image<'a>(
+pub(super) fn image<'a>(
     reference: &Reference,
     manifest: &'a OciManifest,
 ) -> Result<&'a OciImageManifest, Failure> {

@@ -1,15 +1,9 @@
 //! Bytes on their way: counted, bounded, and shown if that takes longer than a second.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use oci_client::errors::OciDistributionError;
-use tokio::io::AsyncWrite;
 use tokio_stream::Stream;
 
 /// What is over sooner needs no bar.
@@ -45,7 +39,7 @@ impl Bar {
     }
 }
 
-/// What is fetched, at most as many bytes as were announced.
+/// What is fetched, at most as many bytes as are taken.
 #[derive(Debug)]
 pub(super) struct Meter {
     bytes: Vec<u8>,
@@ -58,32 +52,18 @@ impl Meter {
         Self { bytes: Vec::new(), max: size, bar: Bar::new(size) }
     }
 
+    /// Adds a piece; not if there would be too much then.
+    pub(super) fn add(&mut self, piece: &[u8]) -> bool {
+        let fits = (self.bytes.len() + piece.len()) as u64 <= self.max;
+        if fits {
+            self.bytes.extend_from_slice(piece);
+            self.bar.advance(piece.len());
+        }
+        fits
+    }
+
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes
-    }
-}
-
-impl AsyncWrite for Meter {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        piece: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let meter = self.get_mut();
-        if (meter.bytes.len() + piece.len()) as u64 > meter.max {
-            return Poll::Ready(Err(io::Error::other("it is longer than announced")));
-        }
-        meter.bytes.extend_from_slice(piece);
-        meter.bar.advance(piece.len());
-        Poll::Ready(Ok(piece.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -102,17 +82,16 @@ pub(super) fn pieces(
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
     use tokio_stream::StreamExt;
 
     use super::*;
 
-    #[tokio::test]
-    async fn no_more_is_taken_than_was_announced() {
+    #[test]
+    fn no_more_is_taken_than_was_announced() {
         let mut meter = Meter::new(4);
-        meter.write_all(b"abc").await.unwrap();
+        assert!(meter.add(b"abc"));
 
-        assert!(meter.write_all(b"de").await.is_err());
+        assert!(!meter.add(b"de"));
         assert_eq!(meter.into_bytes(), b"abc");
     }
 

@@ -82,8 +82,6 @@ fn kind(error: &Trouble) -> Kind {
             Some(code) => status(code.as_u16(), code.canonical_reason().unwrap_or_default()),
             None => Kind::Unreachable(innermost(request)),
         },
-        // Only of what is fetched: nothing else is written to.
-        Trouble::IoError(error) => Kind::TooLarge(error.to_string()),
         Trouble::DigestError(digest) => Kind::Forged(digest.to_string()),
         Trouble::ImageIndexParsingNoPlatformResolverError => {
             Kind::Foreign("it is a list of images".to_owned())
@@ -98,6 +96,7 @@ fn kind(error: &Trouble) -> Kind {
         Trouble::ConfigConversionError(_)
         | Trouble::GenericError(_)
         | Trouble::HeaderValueError(_)
+        | Trouble::IoError(_)
         | Trouble::JsonError(_)
         | Trouble::PushNoDataError
         | Trouble::PushLayerNoDataError
