@@ -41,6 +41,13 @@ pub(crate) fn list(items: impl IntoIterator<Item = String>) -> String {
     if items.is_empty() { "-".to_owned() } else { items.join(", ") }
 }
 
+/// The first so many of what a plugin has thousands of, if it likes; `--json` has them all.
+pub(crate) fn shortened(items: Vec<String>, n_max: usize, what: &str) -> Vec<String> {
+    let n_more = items.len().saturating_sub(n_max);
+    let more = (n_more > 0).then(|| format!("and {n_more} more {what}; `--json` has them all"));
+    items.into_iter().take(n_max).chain(more).collect()
+}
+
 /// A moment, in UTC.
 pub(crate) fn moment(at: Timestamp) -> String {
     let at = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(at.0));
@@ -101,6 +108,14 @@ pub(crate) fn usage(error: &clap::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_that_nobody_would_read_says_how_much_is_left_out() {
+        let items = |n: u32| (1..=n).map(|i| i.to_string()).collect();
+        assert_eq!(shortened(items(2), 2, "names"), ["1", "2"]);
+        let more = "and 3 more names; `--json` has them all";
+        assert_eq!(shortened(items(5), 2, "names"), ["1", "2", more]);
+    }
 
     #[test]
     fn times_are_as_exact_as_people_want_them() {

@@ -39,7 +39,8 @@ pub(crate) enum AuthorCommand {
     ///
     /// Works for files that no node would load, and says why it would not. Of a plugin in a registry its code is not
     /// fetched: shown is what whoever pushed it says, which `pull` compares with the code. With `--grant`, a storage
-    /// backend is started, given nothing, and asked what it needs: shown is what it would still lack.
+    /// backend is started, given nothing, and asked what it needs: shown is what it would still lack. Of very many names
+    /// the first are shown; `--json` has them all.
     #[command(
         after_help = "Examples:\n  flocker plugin inspect policy.wasm\n  flocker plugin inspect registry.example/acme/policy:1.0\n  flocker plugin inspect array.wasm --grant http=https://10.0.0.5/api --settings @array.json"
     )]
@@ -60,7 +61,8 @@ pub(crate) enum AuthorCommand {
     /// Load a plugin as a node does, and show its name, hooks and settings
     ///
     /// It is started, asked who it is, and configured, under the limits of a node. Of a storage backend it is shown what
-    /// it needs to be granted; it is not configured. Status 1: a node would not load it.
+    /// it needs to be granted; it is not configured. The end of a very long schema is left out; `--json` has it all.
+    /// Status 1: a node would not load it.
     #[command(
         after_help = "Examples:\n  flocker plugin check policy.wasm\n  flocker plugin check policy.wasm --settings '{\"zone\": \"eu\"}'\n  flocker plugin check policy.wasm --settings @settings.json\n  flocker plugin check dir_backend.wasm --grant directory=pool:/srv/pool"
     )]

@@ -44,7 +44,7 @@ impl Desk {
     }
 
     /// Digests and fuel follow from the compiler, which this is not about.
-    fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let mut command = command("unix:///nowhere", &["plugin"]);
         let output = command.args(arguments).current_dir(self.0.path()).output().unwrap();
         let masked = |line: &str| match (line.split_once("sha256:"), line.split_once("(fuel ")) {
@@ -60,7 +60,7 @@ impl Desk {
         want.assert_eq(&self.run(arguments));
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let mut command = command("unix:///nowhere", &["plugin", "--json"]);
         let output = command.args(arguments).current_dir(self.0.path()).output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap()

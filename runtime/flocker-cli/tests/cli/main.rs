@@ -11,6 +11,7 @@ mod endless;
 mod errors;
 mod follow;
 mod live_registry;
+mod names;
 mod output;
 mod registry;
 

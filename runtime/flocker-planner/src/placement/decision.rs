@@ -90,6 +90,20 @@ impl Decision {
     }
 }
 
+/// Columns that are named of those that a policy read.
+const COLUMNS_SHOWN: usize = 12;
+
+/// The columns in one text; where they are not all named, how many more there are.
+fn read(columns: &[String], all: bool) -> String {
+    match columns.split_at_checked(COLUMNS_SHOWN) {
+        Some((shown, more)) if !all && !more.is_empty() => {
+            format!("{} and {} more", shown.join(", "), more.len())
+        }
+        Some(_) | None => columns.join(", "),
+    }
+}
+
+/// For people: a policy that reads a label of each node's own reads thousands of columns, so `{:#}` alone names them all.
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.chosen {
@@ -138,12 +152,29 @@ impl fmt::Display for Decision {
                 f,
                 "  policy `{}` read {} (fuel {fuel})",
                 consulted.policy,
-                columns.join(", ")
+                read(columns, f.alternate())
             )?;
         }
         if let Some(wait) = self.ask_again {
             writeln!(f, "  a policy would rather be asked again in {} ms", wait.as_millis())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_reads_very_much_is_not_quoted_in_full() {
+        let columns: Vec<_> = (1..=14).map(|n| format!("nodes/label:{n:02}")).collect();
+
+        let text = read(&columns, false);
+
+        assert!(text.starts_with("nodes/label:01, nodes/label:02"), "{text}");
+        assert!(text.ends_with("nodes/label:12 and 2 more"), "{text}");
+        assert_eq!(read(&columns, true), columns.join(", "));
+        assert_eq!(read(&columns[..12], false), columns[..12].join(", "));
     }
 }

@@ -16,6 +16,11 @@ use crate::{
     terminal::Answer,
 };
 
+/// Lines of a schema that are shown: all of one that a person wrote.
+const LINES_SHOWN: usize = 60;
+/// Characters of such a line that are shown.
+const LINE_CHARS: usize = 200;
+
 pub(super) fn check(
     file: &Path,
     settings: &Settings,
@@ -79,6 +84,14 @@ fn backend(file: &Path, found: &BackendNeeds) -> Answer {
     Answer { failure, ..Answer::new(json, text) }
 }
 
+/// A line, or as much of it as is shown.
+fn cut(line: &str, n_max: usize) -> String {
+    match line.char_indices().nth(n_max) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
 /// What it says of itself, for programs and for people.
 fn shown(file: &Path, loaded: &Loaded) -> (Value, String) {
     // It was understood when the settings were compared with it.
@@ -90,7 +103,8 @@ fn shown(file: &Path, loaded: &Loaded) -> (Value, String) {
     let settings = if schema.is_null() {
         "it says nothing about them".to_owned()
     } else {
-        format!("{schema:#}")
+        let lines = format!("{schema:#}").lines().map(|line| cut(line, LINE_CHARS)).collect();
+        show::shortened(lines, LINES_SHOWN, "lines").join("\n")
     };
     let text = facts(&[
         ("name", loaded.name.clone()),
@@ -108,4 +122,15 @@ fn shown(file: &Path, loaded: &Loaded) -> (Value, String) {
         "settings_schema": schema,
     });
     (json, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_an_end_is_cut() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöüß", 3), "äöü…");
+    }
 }

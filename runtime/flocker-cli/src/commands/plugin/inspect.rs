@@ -22,6 +22,9 @@ use crate::{
     terminal::Answer,
 };
 
+/// Names that are shown of each kind; plugins have about ten.
+const NAMES_SHOWN: usize = 20;
+
 pub(super) fn inspect(subject: &Path, registry: &RegistryArgs) -> Result<Answer, Failure> {
     match subject.to_str() {
         Some(reference) if reference::is_reference(reference) => {
@@ -113,8 +116,10 @@ fn described(what: &str, name: &str, found: &Inspection) -> Answer {
 
 fn text((what, name): (&str, &str), found: &Inspection, refused: Option<&Failure>) -> String {
     let imports = |origin: Origin| {
-        let of = found.imports.iter().filter(|i| i.origin == origin);
-        lines(of.map(|i| match &i.refused {
+        // What is refused comes first, so that it is not among what is left out.
+        let mut of: Vec<_> = found.imports.iter().filter(|i| i.origin == origin).collect();
+        of.sort_by_key(|i| i.refused.is_none());
+        lines(of.into_iter().map(|i| match &i.refused {
             None => i.name.clone(),
             Some(_) => format!("{}   NOT GRANTED", i.name),
         }))
@@ -150,6 +155,6 @@ fn from(origin: Origin) -> &'static str {
 }
 
 fn lines(items: impl Iterator<Item = String>) -> String {
-    let items: Vec<_> = items.collect();
+    let items = show::shortened(items.collect(), NAMES_SHOWN, "names");
     if items.is_empty() { "-".to_owned() } else { items.join("\n") }
 }
