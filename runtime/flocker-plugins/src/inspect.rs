@@ -75,13 +75,21 @@ pub struct Inspection {
 /// where it is no component; whoever loads it says why.
 ///
 /// # Errors
-/// [`LoadError`] when it cannot be read.
+/// [`LoadError`] when it cannot be read, or is a component that is damaged: what is left of it says nothing of the whole.
 pub fn exported_hooks(path: &Path) -> Result<Vec<Hook>, LoadError> {
-    let found = inspect(path, BackendLimits::default().file_bytes, |_, _| Ok(()));
+    let found = inspect(path, BackendLimits::default().file_bytes, |bytes, _| {
+        if load::recognise(bytes).is_ok() { whole(bytes) } else { Ok(()) }
+    });
     match found.refused {
         Some(reason) => Err(LoadError { path: path.to_owned(), reason }),
         None => Ok(found.hooks),
     }
+}
+
+/// Whether the sections of a component can be read to the end.
+fn whole(bytes: &[u8]) -> Result<(), Refusal> {
+    let damage = Parser::new(0).parse_all(bytes).find_map(Result::err);
+    damage.map_or(Ok(()), |error| Err(Refusal::Malformed(error.to_string())))
 }
 
 /// Looks at a file; `check` compiles it and compares its types with the host's, for what it exports.

@@ -84,6 +84,21 @@ fn what_is_for_the_other_kind_of_plugin_is_refused_with_a_hint() {
     refused(&["test", &backend(), "scenario.toml"], "has no scenarios");
 }
 
+/// What it exports comes last, so half of it looks like something else.
+#[test]
+fn a_backend_that_is_damaged_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let torn = folder.path().join("torn.wasm");
+    let bytes = fs::read(wasm("dir_backend")).unwrap();
+    fs::write(&torn, &bytes[..bytes.len() / 2]).unwrap();
+    for command in ["test", "check", "inspect"] {
+        let output = run(&[command, torn.to_str().unwrap(), "--grant", "directory=pool:/srv"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("torn.wasm`: it is damaged"), "{said}");
+    }
+}
+
 #[test]
 fn live_every_rule_is_tried_on_a_backend() {
     keeps_the_rules(&backend());
