@@ -292,6 +292,12 @@ fn a_limit_of_the_authors_is_what_is_measured_against() {
     assert!(found["costs"][0]["fuel"].is_u64(), "{found}");
     let said = found["costs"][2].to_string();
     assert!(said.contains("it used up its 2000000 units of fuel"), "{said}");
+    let said = desk.run(&["bench", "policy.wasm", "--limit", "fuel=2M"]);
+    let row = said.lines().find(|line| line.starts_with("placement  10000")).unwrap();
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>()[2..], ["-", "-", "-", "-", "failed"]);
+    let below =
+        "\n\nplacement failed with 10000 nodes (fuel): it used up its 2000000 units of fuel";
+    assert!(said.contains(below), "{said}");
 
     let said = desk.run(&["check", "policy.wasm", "--limit", "wall=1h"]);
     assert!(said.contains("`wall=1h` is not between 10ms and 10s"), "{said}");

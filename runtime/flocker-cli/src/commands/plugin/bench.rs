@@ -62,7 +62,7 @@ pub(super) fn bench(
     }
     let limit = limits.over(&Limits::default());
     let text = format!(
-        "{} {}: a call may use {} units of fuel and {}\n\n{}",
+        "{} {}: a call may use {} units of fuel and {}\n\n{}{}",
         loaded.name,
         loaded.version,
         limit.fuel,
@@ -70,7 +70,8 @@ pub(super) fn bench(
         table(
             ["QUESTION", "NODES", "FUEL", "FIRST", "MEDIAN", "P99", "CALLS"],
             costs.iter().map(row)
-        )
+        ),
+        failures(&costs)
     );
     let json = json!({
         "name": loaded.name,
@@ -145,11 +146,22 @@ fn row(cost: &Cost) -> [String; 7] {
             micros(measured.percentile(99)),
             (measured.warm.len() + 1).to_string(),
         ],
-        Err(failure) => {
-            let said = format!("failed ({}): {}", failure.class, failure.message);
-            [question, nodes, said, "-".into(), "-".into(), "-".into(), "-".into()]
+        Err(_) => {
+            let [fuel, first, median, p99] = std::array::from_fn(|_| "-".to_owned());
+            [question, nodes, fuel, first, median, p99, "failed".to_owned()]
         }
     }
+}
+
+/// What became of the questions that have no costs, below the table; empty where all have.
+fn failures(costs: &[Cost]) -> String {
+    let of = |cost: &Cost| {
+        let Cost { question, n_nodes, measured } = cost;
+        let PolicyFailure { class, message } = measured.as_ref().err()?;
+        Some(format!("{question} failed with {n_nodes} nodes ({class}): {message}\n"))
+    };
+    let said: String = costs.iter().filter_map(of).collect();
+    if said.is_empty() { said } else { format!("\n{said}") }
 }
 
 fn micros(span: Duration) -> String {
