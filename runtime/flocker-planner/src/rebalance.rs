@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use flocker_model::OperationId;
+use flocker_model::{NodeName, OperationId};
 
-use crate::{ClusterView, Consultation, PolicyAnswer, PolicyFailure, policies::sift};
+use crate::{ClusterView, Consultation, Decision, PolicyAnswer, PolicyFailure, policies::sift};
 
 /// "Which of these apps should move, and where to?"
 #[derive(Debug, Clone, PartialEq)]
@@ -110,6 +110,20 @@ pub fn decide(
             return Rebalancing { moves, answered, consultation };
         }
     }
+}
+
+/// Why a proposed move is not made, if it is not: the app is there already, a hard rule speaks against the target, or a
+/// placement policy refuses it. `decision` is about this app, by the purpose of a rebalance.
+#[must_use]
+pub fn objection(source: &NodeName, target: &NodeName, decision: &Decision) -> Option<String> {
+    if source == target {
+        return Some(format!("it is on `{target}` already"));
+    }
+    let excluded = decision.excluded.iter().find(|e| e.node == *target);
+    let refused = || decision.candidates.iter().find(|c| c.node == *target && c.score.is_none());
+    excluded
+        .map(|e| format!("`{target}` {}", e.reason))
+        .or_else(|| refused().map(|c| format!("`{target}` is refused: {}", c.reasons.join(", "))))
 }
 
 #[cfg(test)]

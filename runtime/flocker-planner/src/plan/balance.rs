@@ -80,10 +80,10 @@ impl Context<'_> {
         let target = self.view.cluster.nodes.get(proposed.target as usize)?.name.clone();
         let (id, seed) = draw();
         let mut decision = self.decide(id.clone(), seed, Purpose::Rebalance);
-        let candidate = decision.candidates.iter_mut().find(|c| c.node == target)?;
-        if target == source || candidate.score.is_none() {
+        if rebalance::objection(&source, &target, &decision).is_some() {
             return None;
         }
+        let candidate = decision.candidates.iter_mut().find(|c| c.node == target)?;
         candidate.reasons.push(format!("{policy} proposes it: {}", proposed.reason));
         decision.chosen = Some(target.clone());
         decision.decided_by = DecidedBy::Rebalance;

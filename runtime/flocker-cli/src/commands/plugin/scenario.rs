@@ -186,8 +186,24 @@ pub(super) struct Outcome {
     pub(super) title: String,
     /// What is not as expected; nothing when all is.
     pub(super) mismatches: Vec<Mismatch>,
-    /// The whole answer, for people.
-    pub(super) answer: String,
+    /// What was answered.
+    pub(super) said: Said,
+}
+
+/// An answer, for people.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) text: String,
+    /// The same, with what is too long to be read.
+    pub(super) whole: String,
+    /// What a node would not do of it, and why.
+    pub(super) remarks: Vec<String>,
+}
+
+impl From<String> for Said {
+    fn from(text: String) -> Self {
+        Self { whole: text.clone(), text, remarks: Vec::new() }
+    }
 }
 
 /// One thing that is not as expected.
@@ -239,8 +255,7 @@ impl Scenario {
         if questions.is_empty() {
             return Err("it asks nothing".into());
         }
-        let ask = |question: &&dyn Ask| {
-            let title = question.title();
+        let ask = |(question, title): (&&dyn Ask, String)| {
             let within = |e| format!("{title}: {e}");
             if !hooks.contains(&question.hook()) {
                 let all: Vec<_> = hooks.iter().map(|h| h.as_str()).collect();
@@ -250,10 +265,21 @@ impl Scenario {
                     all.join(", ")
                 )));
             }
-            let (compared, answer) = question.put(&view, policies).map_err(within)?;
+            let (compared, said) = question.put(&view, policies).map_err(within)?;
             let mismatches = compared.mismatches().map_err(within)?;
-            Ok(Outcome { title, mismatches, answer })
+            Ok(Outcome { title, mismatches, said })
         };
-        questions.iter().map(ask).collect()
+        let titles = told_apart(questions.iter().map(|question| question.title()).collect());
+        questions.iter().zip(titles).map(ask).collect()
     }
+}
+
+/// Titles with a number where several are the same.
+fn told_apart(titles: Vec<String>) -> Vec<String> {
+    let same = |among: &[String], title: &String| among.iter().filter(|t| *t == title).count();
+    let told = |(idx, title): (usize, &String)| match same(&titles, title) {
+        1 => title.clone(),
+        all => format!("{title}, {} of {all}", same(&titles[..=idx], title)),
+    };
+    titles.iter().enumerate().map(told).collect()
 }

@@ -70,15 +70,18 @@ fn wrong(path: &Path, error: &str) -> Failure {
 }
 
 fn shown(path: &Path, outcome: &Outcome) -> String {
-    let Outcome { title, mismatches, answer } = outcome;
+    let Outcome { title, mismatches, said } = outcome;
     let verdict = if mismatches.is_empty() { "ok    " } else { "FAILED" };
     let mut text = format!("{verdict}  {}: {title}\n", path.display());
+    for remark in &said.remarks {
+        text += &format!("  {remark}\n");
+    }
     for Mismatch { what, expected, got } in mismatches {
         text += &format!("  {what}\n    expected  {expected}\n    got       {got}\n");
     }
     if !mismatches.is_empty() {
         text += "  the answer\n";
-        for line in answer.lines() {
+        for line in said.text.lines() {
             text += &format!("    {line}\n");
         }
     }
@@ -91,6 +94,7 @@ fn outcome_json(outcome: &Outcome) -> Value {
         "question": outcome.title,
         "ok": outcome.mismatches.is_empty(),
         "mismatches": outcome.mismatches.iter().map(mismatch).collect::<Vec<_>>(),
-        "answer": outcome.answer,
+        "remarks": outcome.said.remarks,
+        "answer": outcome.said.whole,
     })
 }

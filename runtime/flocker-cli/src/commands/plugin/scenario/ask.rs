@@ -4,13 +4,14 @@ use std::{fmt::Write as _, time::Duration};
 
 use flocker_model::{ByteSize, CpuMillis, OperationId, PlacementRules, Timestamp};
 use flocker_planner::{
-    BuiltIn, Copied, Course, Decision, Incident, PlacementQuestion, Policies, PruneQuestion,
-    RebalanceQuestion, ScheduleQuestion, Verdict, backups, failover, place, rebalance,
+    BuiltIn, Copied, Course, Decision, Incident, PlacementQuestion, Policies, ProposedMove,
+    PruneQuestion, RebalanceQuestion, ScheduleQuestion, Verdict, backups, failover, place,
+    rebalance,
 };
 use flocker_plugins::Hook;
 
 use super::{
-    Failover, Placement, Prune, Purpose, Rebalance, Schedule,
+    Failover, Placement, Prune, Purpose, Rebalance, Said, Schedule,
     cluster::{View, bytes, named},
     compare::{Compared, listed},
 };
@@ -26,53 +27,64 @@ pub(super) trait Ask {
     /// The hook that it is put to.
     fn hook(&self) -> Hook;
 
-    /// Puts it, and compares; with the whole answer, for people.
+    /// Puts it, and compares; with the answer.
     ///
     /// # Errors
     /// When it names what is not in the cluster.
-    fn put(&self, view: &View, policies: &dyn Policies) -> Result<(Compared, String), String>;
+    fn put(&self, view: &View, policies: &dyn Policies) -> Result<(Compared, Said), String>;
 }
 
 fn decision() -> Result<OperationId, String> {
     named("scenario")
 }
 
+/// Where an app of this name had better be, as a node would ask about it that has no more to say.
+fn about(view: &View, name: &str, seed: u64) -> Result<PlacementQuestion, String> {
+    let row = view.app(name).ok();
+    let app = row.and_then(|row| view.cluster.apps.get(row as usize));
+    let volumes: Vec<u32> = match row {
+        Some(_) => rows(&view.cluster.volumes, |v| v.app == row),
+        None => vec![],
+    };
+    let holds = |node: u32| {
+        let copy = |volume: &u32| {
+            view.cluster.replicas.iter().any(|r| (r.volume, r.node) == (*volume, node))
+        };
+        !volumes.is_empty() && volumes.iter().all(copy)
+    };
+    Ok(PlacementQuestion {
+        decision: decision()?,
+        seed,
+        purpose: flocker_model::Purpose::Rebalance,
+        name: named(name)?,
+        app: row,
+        current: app.and_then(|a| a.node),
+        size: app.map_or(ByteSize(0), |a| a.size),
+        memory: app.map_or(ByteSize(0), |a| a.memory),
+        cpu: app.map_or(CpuMillis(0), |a| a.cpu),
+        holders: (0..).zip(&view.cluster.nodes).map(|(n, _)| n).filter(|n| holds(*n)).collect(),
+        volumes,
+        labels: app.map(|a| a.labels.clone()).unwrap_or_default(),
+        candidates: vec![],
+    })
+}
+
 impl Placement {
     fn question(&self, view: &View) -> Result<PlacementQuestion, String> {
-        let row = view.app(&self.app).ok();
-        let app = row.and_then(|row| view.cluster.apps.get(row as usize));
-        let current = app.and_then(|a| a.node);
-        let volumes: Vec<u32> = match row {
-            Some(_) => rows(&view.cluster.volumes, |v| v.app == row),
-            None => vec![],
-        };
-        let holds = |node: u32| {
-            let copy = |volume: &u32| {
-                view.cluster.replicas.iter().any(|r| (r.volume, r.node) == (*volume, node))
-            };
-            !volumes.is_empty() && volumes.iter().all(copy)
-        };
-        let purpose = match (self.purpose, current) {
+        let asked = about(view, &self.app, self.seed)?;
+        let purpose = match (self.purpose, asked.current) {
             (Some(Purpose::Create), _) | (None, None) => flocker_model::Purpose::Create,
             (Some(Purpose::Operator), _) | (None, Some(_)) => flocker_model::Purpose::Operator,
             (Some(Purpose::Drain), _) => flocker_model::Purpose::Drain,
             (Some(Purpose::Rebalance), _) => flocker_model::Purpose::Rebalance,
         };
-        let labels = self.labels.as_ref().or(app.map(|a| &a.labels));
         Ok(PlacementQuestion {
-            decision: decision()?,
-            seed: self.seed,
             purpose,
-            name: named(&self.app)?,
-            app: row,
-            current,
-            size: self.size_bytes.map_or(app.map_or(ByteSize(0), |a| a.size), |b| b.0),
-            memory: self.memory_bytes.map_or(app.map_or(ByteSize(0), |a| a.memory), |b| b.0),
-            cpu: self.cpu_millis.map_or(app.map_or(CpuMillis(0), |a| a.cpu), CpuMillis),
-            holders: (0..).zip(&view.cluster.nodes).map(|(n, _)| n).filter(|n| holds(*n)).collect(),
-            volumes,
-            labels: labels.cloned().unwrap_or_default(),
-            candidates: vec![],
+            size: self.size_bytes.map_or(asked.size, |b| b.0),
+            memory: self.memory_bytes.map_or(asked.memory, |b| b.0),
+            cpu: self.cpu_millis.map_or(asked.cpu, CpuMillis),
+            labels: self.labels.clone().unwrap_or(asked.labels),
+            ..asked
         })
     }
 
@@ -130,11 +142,12 @@ impl Ask for Placement {
         Hook::Placement
     }
 
-    fn put(&self, view: &View, policies: &dyn Policies) -> Result<(Compared, String), String> {
+    fn put(&self, view: &View, policies: &dyn Policies) -> Result<(Compared, Said), String> {
         let question = self.question(view)?;
         let rules = PlacementRules::default();
         let decision = place(&view.cluster, &rules, question, policies, &BuiltIn);
-        Ok((self.compare(view, &decision)?, decision.to_string()))
+        let (text, whole) = (decision.to_string(), format!("{decision:#}"));
+        Ok((self.compare(view, &decision)?, Said { text, whole, remarks: vec![] }))
     }
 }
 
@@ -147,7 +160,7 @@ impl Ask for Rebalance {
         Hook::Rebalance
     }
 
-    fn put(&self, view: &View, policies: &dyn Policies) -> Result<(Compared, String), String> {
+    fn put(&self, view: &View, policies: &dyn Policies) -> Result<(Compared, Said), String> {
         let movable = match &self.movable {
             Some(names) => sorted_rows(names, |name| view.app(name))?,
             None => rows(&view.cluster.apps, |a| a.node.is_some()),
@@ -159,9 +172,7 @@ impl Ask for Rebalance {
         let decided = rebalance::decide(&view.cluster, &question, answers);
 
         let moves = |app: &str, target: &str| format!("{app} -> {target}");
-        let got = |m: &flocker_planner::ProposedMove| {
-            moves(&view.app_name(m.app), &view.node_name(m.target))
-        };
+        let got = |m: &ProposedMove| moves(&view.app_name(m.app), &view.node_name(m.target));
         let mut compared = Compared::default();
         let failed = decided.consultation.failures.first().map(|f| &f.failure);
         if compared.failure(self.expect.failure.as_ref(), failed)
@@ -174,11 +185,34 @@ impl Ask for Rebalance {
             let expected = listed(expected.iter().map(|m| moves(&m.app, &m.target)));
             compared.same("moves", expected, listed(decided.moves.iter().map(|(_, m)| got(m))));
         }
-        let mut answer = String::new();
+        let (mut answer, mut remarks) = (String::new(), Vec::new());
         for (_, m) in &decided.moves {
             let _ = writeln!(answer, "{}   gain {}   {}", got(m), m.gain, m.reason);
+            if let Some(why) = self.objection(view, policies, m)? {
+                remarks.push(format!("{} would not be made: {why}", got(m)));
+            }
         }
-        Ok((compared, answer))
+        Ok((compared, Said { remarks, ..answer.into() }))
+    }
+}
+
+impl Rebalance {
+    /// Why a node would not follow the proposal, if it would not.
+    fn objection(
+        &self,
+        view: &View,
+        policies: &dyn Policies,
+        proposed: &ProposedMove,
+    ) -> Result<Option<String>, String> {
+        let question = about(view, &view.app_name(proposed.app), self.seed)?;
+        let nodes = &view.cluster.nodes;
+        let source = question.current.and_then(|row| nodes.get(row as usize));
+        let (Some(source), Some(target)) = (source, nodes.get(proposed.target as usize)) else {
+            return Ok(None);
+        };
+        let rules = PlacementRules::default();
+        let decision = place(&view.cluster, &rules, question, policies, &BuiltIn);
+        Ok(rebalance::objection(&source.name, &target.name, &decision))
     }
 }
 
@@ -191,7 +225,7 @@ impl Ask for Failover {
         Hook::Failover
     }
 
-    fn put(&self, view: &View, policies: &dyn Policies) -> Result<(Compared, String), String> {
+    fn put(&self, view: &View, policies: &dyn Policies) -> Result<(Compared, Said), String> {
         let node = view.node(&self.node)?;
         let volumes = match &self.volumes {
             Some(names) => sorted_rows(names, |name| view.volume(name))?,
@@ -233,7 +267,7 @@ impl Ask for Failover {
                 return Err(format!("it is not about a volume `{volume}`"));
             }
         }
-        Ok((compared, text))
+        Ok((compared, text.into()))
     }
 }
 
@@ -272,7 +306,7 @@ impl Ask for Schedule {
         Hook::BackupSchedule
     }
 
-    fn put(&self, view: &View, policies: &dyn Policies) -> Result<(Compared, String), String> {
+    fn put(&self, view: &View, policies: &dyn Policies) -> Result<(Compared, Said), String> {
         let volumes = match &self.volumes {
             Some(names) => sorted_rows(names, |name| view.volume(name))?,
             None => rows(&view.cluster.volumes, |_| true),
@@ -295,7 +329,7 @@ impl Ask for Schedule {
         }
         let again = humantime::format_duration(decided.ask_again);
         let _ = writeln!(answer, "asks to be asked again after {again}");
-        Ok((compared, answer))
+        Ok((compared, answer.into()))
     }
 }
 
@@ -357,7 +391,7 @@ impl Ask for Prune {
         Hook::BackupSchedule
     }
 
-    fn put(&self, view: &View, policies: &dyn Policies) -> Result<(Compared, String), String> {
+    fn put(&self, view: &View, policies: &dyn Policies) -> Result<(Compared, Said), String> {
         let mut copies: Vec<_> = self
             .copies
             .iter()
@@ -401,7 +435,7 @@ impl Ask for Prune {
             }
         }
         let answer = format!("kept: {}\ndropped: {}\n", listed(tags(false)), listed(tags(true)));
-        Ok((compared, answer))
+        Ok((compared, answer.into()))
     }
 }
 

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use flocker_planner::{
     Answer, BuiltIn, ClusterView, Copied, Course, Droppable, Due, Evidence, Incident,
-    PlacementQuestion, Policies, PolicyAnswer, PruneQuestion, Schedule, ScheduleQuestion, Verdict,
+    PlacementQuestion, Policies, PolicyAnswer, ProposedMove, PruneQuestion, RebalanceQuestion,
+    Schedule, ScheduleQuestion, Verdict,
 };
 
 use super::*;
@@ -89,6 +90,70 @@ fn asked(questions: &str) -> Result<Vec<String>, String> {
 #[track_caller]
 fn check(questions: &str, mismatches: &[&str]) {
     assert_eq!(asked(questions).unwrap(), mismatches);
+}
+
+/// The first app is to go to the second node, the others to the first.
+#[derive(Debug)]
+struct Careless;
+
+impl Policies for Careless {
+    fn place(
+        &self,
+        view: &Arc<ClusterView>,
+        asked: &PlacementQuestion,
+    ) -> Vec<PolicyAnswer<Answer>> {
+        BuiltIn.place(view, asked)
+    }
+
+    fn rebalance(
+        &self,
+        _: &Arc<ClusterView>,
+        _: &RebalanceQuestion,
+    ) -> Vec<PolicyAnswer<Vec<ProposedMove>>> {
+        let to = |(app, target)| ProposedMove { app, target, gain: 1.0, reason: String::new() };
+        says([(0, 1), (1, 0), (2, 0)].map(to).to_vec())
+    }
+}
+
+#[test]
+fn a_move_that_no_node_would_make_is_remarked_on() {
+    let scenario = r#"
+        cluster.nodes = [{ name = "b", alive = false }, { name = "a" }]
+        cluster.apps = [
+            { name = "shop", node = "b" }, { name = "blog", node = "a" }, { name = "wiki", node = "a" }
+        ]
+        [[rebalance]]
+        expect = { moves = [
+            { app = "blog", target = "b" }, { app = "shop", target = "a" }, { app = "wiki", target = "a" }
+        ] }
+    "#;
+
+    let asked = Scenario::parse(scenario, false).unwrap().ask(&Careless, &ALL).unwrap();
+
+    assert_eq!(asked[0].mismatches, []);
+    assert_eq!(
+        asked[0].said.remarks,
+        [
+            "blog -> b would not be made: `b` does not answer",
+            "wiki -> a would not be made: it is on `a` already"
+        ]
+    );
+}
+
+#[test]
+fn questions_that_are_put_alike_are_told_apart() {
+    let expect = "expect = { courses = { \"shop.data\" = \"freeze\" } }\n";
+    let questions = format!(
+        "{CLUSTER}{SILENT}{expect}{SILENT}{expect}[[rebalance]]\nexpect = {{ moves = [] }}"
+    );
+
+    let asked = Scenario::parse(&questions, false).unwrap().ask(&Known, &ALL).unwrap();
+
+    let titles: Vec<_> = asked.iter().map(|outcome| outcome.title.as_str()).collect();
+    assert_eq!(
+        titles,
+        ["rebalance", "failover of node `b`, 1 of 2", "failover of node `b`, 2 of 2"]
+    );
 }
 
 #[test]
