@@ -7,9 +7,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use flocker_api::{Address, SOCKET_DEFAULT};
-use flocker_model::{
-    AppName, ByteSize, ContainerName, NodeName, OperationId, SnapshotTag, VolumeName,
-};
+use flocker_model::{AppName, ByteSize, ContainerName, NodeName, SnapshotTag, VolumeName};
 
 pub(crate) use self::plugin::{
     AuthorCommand, Limited, New, NewHook, PluginCommand, Pull, Push, RegistryArgs, Settings,
@@ -253,21 +251,25 @@ pub(crate) enum OperationCommand {
         app: Option<AppName>,
     },
     /// Show an operation
+    #[command(after_help = "Example:\n  flocker operation show 0190f2a1-7")]
     Show {
-        /// Its id
-        id: OperationId,
+        /// Its id, or as much of the beginning as no other has
+        #[arg(value_name = "ID")]
+        id: IdPrefix,
     },
     /// Ask an operation to go back; refused after its point of no return
     Abort {
-        /// Its id
-        id: OperationId,
+        /// Its id, or as much of the beginning as no other has
+        #[arg(value_name = "ID")]
+        id: IdPrefix,
         #[command(flatten)]
         follow: Follow,
     },
     /// Follow an operation until it ends
     Watch {
-        /// Its id
-        id: OperationId,
+        /// Its id, or as much of the beginning as no other has
+        #[arg(value_name = "ID")]
+        id: IdPrefix,
         /// Give up watching after so long, such as 90s or 10m; the operation goes on
         #[arg(long, value_parser = humantime::parse_duration)]
         timeout: Option<Duration>,
@@ -283,6 +285,21 @@ pub(crate) struct Follow {
     /// Give up waiting after so long, such as 90s or 10m; what was begun goes on
     #[arg(long, value_parser = humantime::parse_duration)]
     pub(crate) timeout: Option<Duration>,
+}
+
+/// The beginning of an operation's id, or all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IdPrefix(pub(crate) String);
+
+impl std::str::FromStr for IdPrefix {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let may_be = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if text.is_empty() || text.starts_with('-') || !text.chars().all(may_be) {
+            return Err("expected the beginning of an operation's id, such as 0190f2a1-7");
+        }
+        Ok(Self(text.to_owned()))
+    }
 }
 
 /// A change to a node's labels.

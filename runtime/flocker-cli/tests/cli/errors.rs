@@ -36,6 +36,17 @@ fn a_refusal_says_why_and_what_can_be_done() {
     "#]],
     );
     check(
+        &["operation", "abort", "o-"],
+        &expect![[r#"
+            stderr: error: `o-` is the beginning of 3 ids:
+            stderr:   o-endless  move shop from n1 to n2
+            stderr:   o-move  move shop from n1 to n2
+            stderr:   o-failed  move shop from n1 to n2
+            stderr: hint: write more of the id
+            exit status: 1
+        "#]],
+    );
+    check(
         &["operation", "abort", "o-move", "--json"],
         &expect![[r#"
         {"error":{"code":"point-of-no-return","hint":"it can only go forward; move the app back afterwards","message":"operation `o-move` has passed its commit"}}

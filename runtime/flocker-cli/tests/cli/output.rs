@@ -327,7 +327,7 @@ fn operations_are_listed_and_shown() {
     "#]],
     );
     check(
-        &["operation", "show", "o-move"],
+        &["operation", "show", "o-mo"],
         &expect![[r#"
             operation o-move (why: operator)
 
