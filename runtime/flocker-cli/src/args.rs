@@ -101,12 +101,21 @@ pub(crate) enum NodeCommand {
     /// List nodes
     Ls,
     /// Move every app away from a node, and give it no new ones
-    #[command(after_help = "Example:\n  flocker node drain n3 && ssh n3 reboot")]
+    ///
+    /// Waits until the node is empty. When that takes too long, the apps that are still on it are listed, and it goes on
+    /// being drained: the same command waits again, and `flocker node undrain` ends it.
+    #[command(
+        after_help = "Examples:\n  flocker node drain n3 && ssh n3 reboot\n  flocker node drain n3 --timeout 8h"
+    )]
     Drain {
         /// The node
         node: NodeName,
-        #[command(flatten)]
-        follow: Follow,
+        /// Return as soon as it has begun
+        #[arg(long, conflicts_with = "timeout")]
+        detach: bool,
+        /// Give up waiting after so long, such as 10m or 8h; the drain goes on
+        #[arg(long, value_parser = humantime::parse_duration, default_value = "1h")]
+        timeout: Duration,
     },
     /// Remove a node that is drained or dead, and that nothing needs
     ///
@@ -358,6 +367,21 @@ mod tests {
     #[test]
     fn the_definition_of_the_command_line_holds_together() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_drain_is_waited_for_an_hour_unless_told_otherwise() {
+        let waits = |arguments: &[&str]| {
+            let given = ["flocker", "node", "drain", "n1"].iter().chain(arguments);
+            let parsed = Arguments::try_parse_from(given).unwrap().command;
+            let Command::Node(NodeCommand::Drain { detach, timeout, .. }) = parsed else {
+                panic!("{parsed:?}")
+            };
+            (detach, timeout)
+        };
+        assert_eq!(waits(&[]), (false, Duration::from_hours(1)));
+        assert_eq!(waits(&["--timeout", "8h"]), (false, Duration::from_hours(8)));
+        assert!(waits(&["--detach"]).0);
     }
 
     #[test]

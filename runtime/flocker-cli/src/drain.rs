@@ -35,16 +35,12 @@ struct Drain {
 pub(crate) async fn drained(
     client: &mut Client,
     node: &NodeName,
-    limit: Option<Duration>,
+    limit: Duration,
 ) -> Result<Answer, Failure> {
     let mut drain = Drain::default();
-    let watched = drain.watch(client, node);
-    match limit {
-        None => watched.await?,
-        Some(limit) => match timeout(limit, watched).await {
-            Ok(ended) => ended?,
-            Err(_) => return Err(drain.not_yet(node, limit)),
-        },
+    match timeout(limit, drain.watch(client, node)).await {
+        Ok(ended) => ended?,
+        Err(_) => return Err(drain.not_yet(node, limit)),
     }
     let operations: Vec<Operation> = drain.moves.into_values().collect();
     let volumes = volumes_on(client, node).await?;
@@ -149,8 +145,9 @@ impl Drain {
         for (app, why) in &self.left {
             message += &format!("\napp {app}: {why}");
         }
-        Failure::new(Code::STILL_RUNNING, message)
-            .hint(format!("the drain goes on; `flocker node undrain {node}` ends it"))
+        Failure::new(Code::STILL_RUNNING, message).hint(format!(
+            "the drain goes on: `flocker node drain {node}` waits again, longer with `--timeout`, and `flocker node undrain {node}` ends it"
+        ))
     }
 }
 

@@ -29,16 +29,16 @@ pub(super) async fn run(
                 nodes_table(&nodes),
             ))
         }
-        NodeCommand::Drain { node, follow } => {
+        NodeCommand::Drain { node, detach, timeout } => {
             let drained =
                 client.drain_node(v1::DrainNodeRequest { node: node.to_string() }).await?;
-            if follow.detach {
+            if detach {
                 let text = format!(
                     "node {node} is being drained; `flocker node ls` shows what is left on it\n"
                 );
                 return Ok(Answer::new(record_json(&drained), text));
             }
-            drain::drained(client, &node, follow.timeout).await
+            drain::drained(client, &node, timeout).await
         }
         NodeCommand::Rm { node, yes: _ } => {
             client.remove_node(v1::RemoveNodeRequest { node: node.to_string() }).await?;

@@ -193,7 +193,7 @@ fn a_drain_that_is_given_up_says_what_it_waits_for() {
         stderr: move shop from n1 to n2: seed: waiting: n2 does not answer
         stderr: error: node `n1` is not empty after 200ms
         stderr: app shop: move shop from n1 to n2 waits: n2 does not answer
-        stderr: hint: the drain goes on; `flocker node undrain n1` ends it
+        stderr: hint: the drain goes on: `flocker node drain n1` waits again, longer with `--timeout`, and `flocker node undrain n1` ends it
         exit status: 1
     "#]],
     );
