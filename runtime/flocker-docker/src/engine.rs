@@ -10,7 +10,7 @@ use bollard::{
     },
 };
 use flocker_gate::{
-    Order, Proof, REFUSAL, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_REFUSED,
+    FOLDER, Order, PROGRAM, Proof, REFUSAL, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_REFUSED,
 };
 use flocker_model::ContainerName;
 use flocker_ports::{
@@ -95,8 +95,9 @@ impl DockerEngine {
         self.gates.close(&seen.name).map_err(|error| gate_failed(&seen.name, &error))?;
         let docker = self.connection.docker().await?;
         let started = docker.start_container(&seen.container.id.0, None).await;
-        started.map_err(|error| {
-            self.connection.error(format!("start container `{}`", seen.name), error)
+        started.map_err(|error| match not_executed(&seen.name, &reason(&error)) {
+            Some(refused) => refused,
+            None => self.connection.error(format!("start container `{}`", seen.name), error),
         })
     }
 
@@ -249,15 +250,24 @@ impl DockerEngine {
         {
             return None;
         }
+        let reason = self.last_line(seen).await?.strip_prefix(REFUSAL)?.to_owned();
+        Some(EngineError::GateRefused { container: seen.name.clone(), reason })
+    }
+
+    /// Why there never was a gate in a container that was started, if Docker could not execute it.
+    async fn without_gate(&self, seen: &Seen) -> Option<EngineError> {
+        not_executed(&seen.name, &self.last_line(seen).await?)
+    }
+
+    /// What was said last in a container.
+    async fn last_line(&self, seen: &Seen) -> Option<String> {
         let container = &seen.container;
         let said = async {
             self.output(&container.id, &container.name, false, Some(1)).await?.try_collect().await
         };
         let said: Vec<_> = said.await.ok()?;
         let text: Vec<u8> = said.iter().flat_map(|chunk| chunk.bytes.iter().copied()).collect();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let reason = text.trim().strip_prefix(REFUSAL)?.to_owned();
-        Some(EngineError::GateRefused { container: seen.name.clone(), reason })
+        Some(String::from_utf8_lossy(&text).trim().to_owned())
     }
 
     async fn prepared(
@@ -362,7 +372,8 @@ impl Engine for DockerEngine {
                     container: seen.name.clone(),
                     reason: format!("its gate ended with status {status}"),
                 };
-                Err(self.refusal(&seen, status).await.unwrap_or(ended))
+                let refused = self.refusal(&seen, status).await;
+                Err(refused.or(self.without_gate(&seen).await).unwrap_or(ended))
             }
         }
     }
@@ -381,11 +392,13 @@ impl Engine for DockerEngine {
             }
         }
         Self::check_mounts(&seen, mounts)?;
-        let gate = self
-            .gates
-            .reach(&seen.name, GATE)
-            .await
-            .map_err(|error| gate_failed(&seen.name, &error))?;
+        let gate = match self.gates.reach(&seen.name, GATE).await {
+            Ok(gate) => gate,
+            Err(error) => {
+                let failed = gate_failed(&seen.name, &error);
+                return Err(self.without_gate(&seen).await.unwrap_or(failed));
+            }
+        };
         self.mount(&seen, mounts).await?;
         let marked = self.gates.mark_opened(&seen.name, &seen.started);
         marked.map_err(|error| gate_failed(&seen.name, &error))?;
@@ -461,9 +474,40 @@ fn gate_failed(container: &str, error: &std::io::Error) -> EngineError {
     }
 }
 
+/// What it means when Docker says that it could not execute the gate: there is no such file, although there is, where the
+/// gate's dynamic linker is missing; permission is denied where its filesystem is mounted `noexec`.
+fn not_executed(container: &str, said: &str) -> Option<EngineError> {
+    let (_, why) = said.split_once(&format!("exec {FOLDER}/{PROGRAM}: ")).or_else(|| {
+        // As older programs under Docker write it.
+        said.split_once(&format!("exec: \"{FOLDER}/{PROGRAM}\": "))
+    })?;
+    let reason = format!(
+        "its gate could not be executed: {why}\nhint: the gate must be a static program, as `cargo xtask build` makes it, and the state directory on a filesystem that is not mounted `noexec`"
+    );
+    Some(EngineError::GateRefused { container: container.to_owned(), reason })
+}
+
 fn stop_failed(container: &str, error: &std::io::Error) -> EngineError {
     EngineError::Failed {
         action: format!("could not signal container `{container}`"),
         reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_docker_says_of_a_gate_that_cannot_be_executed_is_recognised() {
+        for said in [
+            "exec /.flocker/gate: no such file or directory",
+            "OCI runtime create failed: runc create failed: unable to start container process: exec: \"/.flocker/gate\": permission denied: unknown",
+        ] {
+            let error = not_executed("main", said).unwrap().to_string();
+            assert!(error.contains("its gate could not be executed: "), "{error}");
+            assert!(error.contains("\nhint: the gate must be a static program"), "{error}");
+        }
+        assert!(not_executed("main", "exec: \"/bin/app\": no such file or directory").is_none());
     }
 }

@@ -13,6 +13,7 @@
 mod command;
 mod config;
 mod connection;
+mod elf;
 mod engine;
 mod events;
 mod exec;
@@ -27,4 +28,5 @@ mod state;
 pub mod testing;
 
 pub use config::{DockerConfig, Subnet};
+pub use elf::check_gate;
 pub use engine::DockerEngine;

@@ -71,6 +71,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 
 /// What can be found out without making anything on the machine comes first.
 async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    flocker_docker::check_gate(&config.gate)?;
     // From here on, being told to read the plugins again does not end a node that is still waiting for something.
     let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be handled here")?;
     // The node's address may be that of its bridge, which is there only once Docker made it.

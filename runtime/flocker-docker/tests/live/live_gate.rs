@@ -5,6 +5,7 @@ use std::{fs, io::Write, path::PathBuf, time::Duration};
 use bollard::query_parameters::{
     CreateImageOptions, RestartContainerOptions, StopContainerOptions,
 };
+use flocker_docker::{DockerConfig, DockerEngine};
 use flocker_gate::{Order, Proof, STATUS_REFUSED};
 use flocker_ports::{ContainerState, Engine, EngineError};
 use futures::TryStreamExt;
@@ -219,4 +220,29 @@ async fn a_restart_by_hand_ends_at_the_gate() {
     assert_eq!(starts(), "started\n");
     assert_eq!(bench.exited(&main.id).await, 128 + 15);
     bench.engine.stop(&main.id, Duration::ZERO).await.unwrap();
+}
+
+/// Given a gate that the image cannot execute, the error says so, and that it is the gate's fault.
+#[tokio::test]
+async fn a_gate_that_cannot_be_executed_is_named() {
+    let bench = Bench::new().await;
+    // Linked dynamically, with a linker that no image has.
+    let mut program = fs::read(std::env::current_exe().unwrap()).unwrap();
+    let linker = program.windows(4).position(|bytes| bytes == b"/lib").unwrap();
+    program[linker + 3] = b'x';
+    let gate = bench.docker.folder().join("dynamic");
+    fs::write(&gate, program).unwrap();
+    let engine = DockerEngine::connect(DockerConfig {
+        socket: bench.docker.socket(),
+        node: "n2".parse().unwrap(),
+        state_dir: bench.docker.folder().join("state/n2"),
+        gate,
+        subnet: Some(bench.docker.subnet(5)),
+    });
+    let made = engine.create(&plan("main", POLITE, &[])).await.unwrap();
+
+    let refused = engine.start_gated(&made.id).await.unwrap_err().to_string();
+
+    assert!(refused.contains("its gate could not be executed"), "{refused}");
+    assert!(refused.contains("\nhint: "), "{refused}");
 }
