@@ -63,7 +63,9 @@ def build(folder: Path, output: Path | None = None) -> Path:
     worlds = [world for hook, world in _WORLDS.items() if issubclass(kind, hook)]
     output = output or folder / f"{project['name']}.wasm"
     with tempfile.TemporaryDirectory() as scratch:
+        # The compiler runs it, and what it imports, where the sources are.
         entry = (
+            "import sys\nsys.dont_write_bytecode = True\n"
             f"from flocker_sdk import glue, sandbox\nfrom {module} import {kind.__name__} as policy\n"
             f"globals().update(glue.exports(policy, {project['name']!r}, {project['version']!r}))\n"
             "sandbox.seal()\n"
@@ -90,7 +92,8 @@ def _manifest(folder: Path) -> tuple[dict[str, str], str]:
 
 
 def policy_in(module: str, folder: Path) -> type[Policy]:
-    """The policy that a module defines."""
+    """The policy that a module defines. Nothing is written beside it."""
+    sys.dont_write_bytecode = True
     sys.path.insert(0, str(folder))
     try:
         code = importlib.import_module(module)

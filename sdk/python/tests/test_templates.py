@@ -1,5 +1,7 @@
 """The policies that `flocker plugin new python` begins with, with their own tests, and what the build says of others."""
 
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -8,7 +10,8 @@ from pathlib import Path
 
 from flocker_sdk.build import BuildError, policy_in
 
-TEMPLATE = Path(__file__).resolve().parents[1] / "template"
+SDK = Path(__file__).resolve().parents[1]
+TEMPLATE = SDK / "template"
 
 
 class Templates(unittest.TestCase):
@@ -19,13 +22,32 @@ class Templates(unittest.TestCase):
                     text = (TEMPLATE / f"{source}.py").read_text().replace("{{type}}", "MyPolicy")
                     Path(folder, f"{target}.py").write_text(text)
                 done = subprocess.run(
-                    [sys.executable, "-m", "unittest", "-v"], cwd=folder, capture_output=True, text=True
+                    [sys.executable, "-B", "-m", "unittest", "-v"], cwd=folder, capture_output=True, text=True
                 )
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertIn("... ok", done.stderr)
 
 
 class Builds(unittest.TestCase):
+    def test_a_build_leaves_the_sources_as_they_are(self) -> None:
+        with tempfile.TemporaryDirectory() as checkout:
+            policy, sdk = Path(checkout, "policy"), Path(checkout, "sdk/python")
+            sources = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(SDK / "flocker_sdk", sdk / "flocker_sdk", ignore=sources)
+            shutil.copytree(SDK.parents[1] / "wit", Path(checkout, "wit"))
+            policy.mkdir()
+            text = (TEMPLATE / "placement.py").read_text().replace("{{type}}", "MyPolicy")
+            (policy / "policy.py").write_text(text)
+            (policy / "pyproject.toml").write_text('[project]\nname = "p"\nversion = "0.1.0"\n')
+            command = [sys.executable, "-B", "-m", "flocker_sdk.build", str(policy)]
+            environment = os.environ | {"PYTHONPATH": str(sdk)}
+
+            done = subprocess.run(command, cwd=policy, env=environment, capture_output=True, text=True)
+
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertTrue((policy / "p.wasm").is_file())
+            self.assertEqual(list(Path(checkout).rglob("__pycache__")), [])
+
     def policy_of(self, name: str, text: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, f"{name}.py").write_text("from flocker_sdk import *\n" + text)

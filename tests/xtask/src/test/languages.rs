@@ -102,9 +102,9 @@ const LANGUAGES: [Language; 5] = [
         tools: python,
         own_tests: Some(OwnTests {
             program: |venv| venv.join("bin/python"),
-            words: &["-m", "unittest"],
+            words: &["-B", "-m", "unittest"],
         }),
-        sdk_tests: Some(&["-m", "unittest", "discover", "tests"]),
+        sdk_tests: Some(&["-B", "-m", "unittest", "discover", "tests"]),
         example: Some(Example { folder: "weights-policy-python", wasm: "weights.wasm" }),
         backend: false,
     },
