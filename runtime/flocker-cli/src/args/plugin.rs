@@ -136,10 +136,11 @@ pub(crate) enum AuthorCommand {
     },
     /// Sign a plugin; the signature goes to FILE.minisig
     ///
-    /// Keys and signatures are minisign's: `minisign -G` makes a pair of keys, `minisign -V` verifies. The password of
-    /// the key is asked for at the terminal, or read as a line from stdin where there is none.
+    /// Keys and signatures are minisign's. Only to make a pair of keys is minisign itself needed (on Debian, `apt install
+    /// minisign`); `sign`, `verify` and nodes do without. The password of the key is asked for at the terminal, or read as
+    /// a line from stdin where there is none.
     #[command(
-        after_help = "Example:\n  minisign -G -p flocker.pub -s flocker.key\n  flocker plugin sign policy.wasm --key flocker.key"
+        after_help = "Example:\n  minisign -G -p flocker.pub -s flocker.key     # once\n  flocker plugin sign policy.wasm --key flocker.key"
     )]
     Sign {
         /// The plugin
@@ -152,6 +153,8 @@ pub(crate) enum AuthorCommand {
         comment: Option<String>,
     },
     /// Verify the signature of a plugin, FILE.minisig
+    ///
+    /// As `minisign -V` does, which need not be installed.
     #[command(
         after_help = "Examples:\n  flocker plugin verify policy.wasm --key flocker.pub\n  flocker plugin verify policy.wasm --key RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
     )]
