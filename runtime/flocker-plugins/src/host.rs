@@ -201,32 +201,42 @@ impl PluginHost {
 
     fn try_prepare(&self, configured: &Configured) -> Result<Plugin, Refusal> {
         let Configured { path, settings, weight, mode, limits } = configured;
-        let settings = if settings.trim().is_empty() { "{}" } else { settings };
+        let settings = settings::given(settings);
         let document = settings::parse(settings)?;
+        let (loaded, blueprint) = self.open(path, *limits)?;
+        settings::check(&loaded.settings_schema, &document)?;
+        let guest =
+            failed("was configured", blueprint.start_configured(Moment::default(), settings))?;
+        Ok(Plugin {
+            loaded,
+            path: path.clone(),
+            weight: *weight,
+            mode: *mode,
+            limits: *limits,
+            settings: settings.into(),
+            blueprint,
+            warm: Mutex::new(Warm::new(guest)),
+        })
+    }
+
+    /// What a file is, and what its instances are made from; they are not configured yet.
+    pub(crate) fn open(
+        &self,
+        path: &Path,
+        limits: OwnLimits,
+    ) -> Result<(Loaded, Blueprint), Refusal> {
         let checked = load::check(&self.engine, path, &self.trust, |bytes| {
             compiler::try_out(bytes, For::Policies, self.cache.as_deref())
         })?;
         let stem = path.file_stem().map(|s| tame(&s.to_string_lossy(), 64)).unwrap_or_default();
         let blueprint = self.blueprint(&checked, &stem)?.with_limits(limits.over(&self.limits));
         let described = describe(&blueprint)?;
-        settings::check(&described.settings_schema, &document)?;
         let name = if described.name.is_empty() { stem } else { described.name };
         let name = self.told_apart(name, &described.version, &checked.digest, path);
         let blueprint = blueprint.with_chatter(Chatter::new(&name, self.limits.log_lines));
-        let guest =
-            failed("was configured", blueprint.start_configured(Moment::default(), settings))?;
         let Described { version, settings_schema, .. } = described;
         let Checked { digest, hooks, .. } = checked;
-        Ok(Plugin {
-            loaded: Loaded { name, version, digest, hooks, settings_schema },
-            path: path.clone(),
-            weight: *weight,
-            mode: *mode,
-            limits: *limits,
-            settings: settings.to_owned(),
-            blueprint,
-            warm: Mutex::new(Warm::new(guest)),
-        })
+        Ok((Loaded { name, version, digest, hooks, settings_schema }, blueprint))
     }
 
     /// The name of a plugin, with its digest where it would be taken for another one: for another build of the same name

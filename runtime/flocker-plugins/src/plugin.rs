@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -126,7 +126,7 @@ pub(crate) struct Plugin {
     pub(crate) weight: u32,
     pub(crate) mode: Mode,
     pub(crate) limits: OwnLimits,
-    pub(crate) settings: String,
+    pub(crate) settings: Arc<str>,
     pub(crate) blueprint: Blueprint,
     pub(crate) warm: Mutex<Warm>,
 }

@@ -87,6 +87,10 @@ pub(crate) struct Asked {
     /// What it might use up, where that is not what the others may. While on the disk, it stands before it.
     #[serde(skip)]
     pub(crate) limits: OwnLimits,
+    /// The settings that it was configured with; unknown of what was recorded before settings were. While on the disk,
+    /// they stand before it.
+    #[serde(skip)]
+    pub(crate) settings: Option<Arc<str>>,
 }
 
 impl Asked {
@@ -111,6 +115,7 @@ impl Asked {
             fuel: spent.fuel,
             took,
             limits: plugin.limits,
+            settings: Some(Arc::clone(&plugin.settings)),
         }
     }
 }
@@ -121,7 +126,8 @@ pub(crate) fn bytes<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_allocvec(value).unwrap_or_default()
 }
 
-/// What a frame holds. A column is written once per segment, before the first record that was shown it.
+/// What a frame holds. A column is written once per segment, before the first record that was shown it; settings are
+/// written once per segment, too, before the first record of a plugin that had them.
 #[derive(Debug, Serialize, Deserialize)]
 enum Frame {
     Column(Arc<Column>),
@@ -130,8 +136,14 @@ enum Frame {
         /// Positions among the segment's columns.
         columns: BTreeMap<(String, String), Option<u32>>,
     },
-    /// Those of the next record, if there are any. Last, as positions here are what is written.
+    /// Those of the next record, if there are any.
     Limits(OwnLimits),
+    Settings(Arc<str>),
+    /// What is known about the next record beside itself. Last, as positions here are what is written.
+    About {
+        /// Position among the segment's settings.
+        settings: u32,
+    },
 }
 
 enum Job {
@@ -154,8 +166,13 @@ impl Recorder {
         fs::create_dir_all(folder).map_err(at(folder))?;
         let next = segments(folder)?.last().map_or(0, |(number, _)| number + 1);
         let (jobs, inbox) = sync_channel(WAITING_MAX);
-        let mut writer =
-            Writer { config: config.clone(), next, segment: None, known: HashMap::new() };
+        let mut writer = Writer {
+            config: config.clone(),
+            next,
+            segment: None,
+            known: HashMap::new(),
+            configured: HashMap::new(),
+        };
         std::thread::Builder::new()
             .name("plugin-records".into())
             .spawn(move || writer.run(&inbox))
@@ -193,6 +210,8 @@ struct Writer {
     segment: Option<Segment>,
     /// Columns of the present segment, by what they hold.
     known: HashMap<Vec<u8>, u32>,
+    /// Settings of the present segment.
+    configured: HashMap<Arc<str>, u32>,
 }
 
 struct Segment {
@@ -246,6 +265,10 @@ impl Writer {
         if !asked.limits.is_empty() {
             self.frame(&bytes(&Frame::Limits(asked.limits)))?;
         }
+        if let Some(settings) = &asked.settings {
+            let settings = self.settings(settings)?;
+            self.frame(&bytes(&Frame::About { settings }))?;
+        }
         self.frame(&bytes(&Frame::Asked { asked: Box::new(asked), columns }))?;
         // A record is small and decisions are rare: whoever asks "why?" finds the newest one.
         self.flush()
@@ -259,6 +282,16 @@ impl Writer {
         self.frame(&content)?;
         let position = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
         self.known.insert(content, position);
+        Ok(position)
+    }
+
+    fn settings(&mut self, settings: &Arc<str>) -> Result<u32, RecordError> {
+        if let Some(position) = self.configured.get(settings) {
+            return Ok(*position);
+        }
+        self.frame(&bytes(&Frame::Settings(Arc::clone(settings))))?;
+        let position = u32::try_from(self.configured.len()).unwrap_or(u32::MAX);
+        self.configured.insert(Arc::clone(settings), position);
         Ok(position)
     }
 
@@ -279,6 +312,7 @@ impl Writer {
         self.flush()?;
         self.segment = None;
         self.known.clear();
+        self.configured.clear();
         self.make_room()?;
         let path = self.config.folder.join(format!("{:012}.rec", self.next));
         self.next += 1;
@@ -356,7 +390,8 @@ fn read_segment(
         return false;
     }
     let mut columns: Vec<Arc<Column>> = Vec::new();
-    let mut limits = OwnLimits::default();
+    let mut configured: Vec<Arc<str>> = Vec::new();
+    let (mut limits, mut settings) = (OwnLimits::default(), None);
     loop {
         let payload = match frame(&mut file) {
             Ok(Some(payload)) => payload,
@@ -366,8 +401,13 @@ fn read_segment(
         match postcard::from_bytes(&payload) {
             Ok(Frame::Column(column)) => columns.push(column),
             Ok(Frame::Limits(own)) => limits = own,
+            Ok(Frame::Settings(text)) => configured.push(text),
+            Ok(Frame::About { settings: position }) => {
+                settings = configured.get(position as usize).map(Arc::clone);
+            }
             Ok(Frame::Asked { mut asked, columns: shown }) => {
                 asked.limits = std::mem::take(&mut limits);
+                asked.settings = settings.take();
                 if !wanted(&asked) {
                     continue;
                 }

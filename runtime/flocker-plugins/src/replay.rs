@@ -1,6 +1,6 @@
 //! Asks a plugin what others were asked before, shows it what they were shown, and compares.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use flocker_model::Timestamp;
 use flocker_planner::PolicyFailure;
@@ -12,9 +12,11 @@ use crate::{
     guest::{Blueprint, Guest, Moment},
     hooks::{self, Ask},
     host::{Configured, PluginHost},
+    load::LoadError,
     own_limits::OwnLimits,
-    plugin::Plugin,
+    plugin::Loaded,
     record::{self, Asked},
+    settings,
     view::{Source, Unseen},
 };
 
@@ -27,8 +29,10 @@ pub struct ReplayReport {
     pub same: u64,
     /// Answered otherwise.
     pub different: Vec<Difference>,
-    /// Not answered, as the plugin looked at what was not recorded then.
+    /// Not comparable: the plugin looked at what was not recorded then, or has no such settings.
     pub unanswerable: Vec<Difference>,
+    /// Questions of which was not recorded with what settings they were answered: they were asked with none.
+    pub without_settings: u64,
     /// Files that end before they should.
     pub damaged: Vec<std::path::PathBuf>,
 }
@@ -55,7 +59,7 @@ pub struct Difference {
 pub enum ReplayError {
     /// The plugin cannot be loaded.
     #[error(transparent)]
-    Load(#[from] crate::LoadError),
+    Load(#[from] LoadError),
     /// The records cannot be read.
     #[error(
         "the records cannot be read: {0}\nhint: they are in the folder `records` of a node's state folder"
@@ -64,9 +68,11 @@ pub enum ReplayError {
 }
 
 impl PluginHost {
-    /// Asks a plugin, which need not be loaded, the questions in a folder of records since a time, each under the limits
-    /// that it was asked under then; limits of its own come before those. Where a plugin of its
+    /// Asks a plugin, which need not be loaded, the questions in a folder of records since a time. Where a plugin of its
     /// name was asked, it is compared with that one; otherwise with whoever was asked.
+    ///
+    /// Each question is asked with the settings that its namesake had then, and under the limits of then. What
+    /// `configured` has of them comes first.
     ///
     /// # Errors
     /// [`ReplayError`] when the plugin cannot be loaded or the folder cannot be read.
@@ -76,27 +82,35 @@ impl PluginHost {
         folder: &Path,
         since: Timestamp,
     ) -> Result<ReplayReport, ReplayError> {
-        let plugin = self.prepare(configured)?;
+        let refused = |reason| LoadError { path: configured.path.clone(), reason };
+        let (plugin, blueprint) =
+            self.open(&configured.path, configured.limits).map_err(refused)?;
+        let given = (!configured.settings.trim().is_empty()).then(|| &*configured.settings);
+        if let Some(given) = given {
+            let fit = |document| settings::check(&plugin.settings_schema, &document);
+            settings::parse(given).and_then(fit).map_err(refused)?;
+        }
         let wanted = |asked: &Asked| asked.context.now_ms >= since.0 && answers(&plugin, asked);
         let records =
             record::read(folder, &wanted).map_err(|e| ReplayError::Records(e.to_string()))?;
         let namesakes: BTreeSet<_> = records
             .asked
             .iter()
-            .filter(|a| a.plugin == plugin.loaded.name)
+            .filter(|a| a.plugin == plugin.name)
             .map(|a| a.kind.clone())
             .collect();
         let of = |a: &Asked| (a.context.decision_id.clone(), a.kind.clone());
-        let named = |a: &&Asked| a.plugin == plugin.loaded.name;
+        let named = |a: &&Asked| a.plugin == plugin.name;
         let counted: BTreeSet<_> =
             records.asked.iter().filter(named).filter(|a| !a.context.shadow).map(of).collect();
         // Where a new build was tried out beside the present one, what counted is what is compared.
         let tried_out = |a: &Asked| a.context.shadow && counted.contains(&of(a));
         let mut replay = Replay {
             plugin: &plugin,
+            configured,
+            given: given.map(Arc::from),
             limits: self.limits(),
-            blueprint: plugin.blueprint.clone(),
-            own: configured.limits,
+            blueprint,
             guest: None,
             report: ReplayReport { damaged: records.damaged, ..ReplayReport::default() },
         };
@@ -111,7 +125,7 @@ impl PluginHost {
 }
 
 /// Whether a plugin has an opinion on such a question.
-fn answers(plugin: &Plugin, asked: &Asked) -> bool {
+fn answers(plugin: &Loaded, asked: &Asked) -> bool {
     let hook = [
         (hooks::Evaluate::KIND, Hook::Placement),
         (hooks::Plan::KIND, Hook::Rebalance),
@@ -119,17 +133,19 @@ fn answers(plugin: &Plugin, asked: &Asked) -> bool {
         (hooks::Next::KIND, Hook::BackupSchedule),
         (hooks::Prune::KIND, Hook::BackupSchedule),
     ];
-    hook.iter().any(|(kind, hook)| asked.kind == *kind && plugin.loaded.hooks.contains(hook))
+    hook.iter().any(|(kind, hook)| asked.kind == *kind && plugin.hooks.contains(hook))
 }
 
 struct Replay<'a> {
-    plugin: &'a Plugin,
+    plugin: &'a Loaded,
+    configured: &'a Configured,
+    /// The settings to ask with, whatever they were then.
+    given: Option<Arc<str>>,
     /// Everybody's.
     limits: &'a Limits,
     blueprint: Blueprint,
-    /// Whose limits the blueprint and the instance have.
-    own: OwnLimits,
-    guest: Option<Guest>,
+    /// An instance, and the settings and limits that it was made with.
+    guest: Option<(Guest, Conditions)>,
     report: ReplayReport,
 }
 
@@ -148,6 +164,10 @@ impl Replay<'_> {
     fn ask<Q: Ask>(&mut self, asked: &Asked) {
         let Ok(question) = postcard::from_bytes::<Q>(&asked.question) else { return };
         self.report.asked += 1;
+        let was_its_own = asked.plugin == self.plugin.name;
+        if was_its_own && asked.settings.is_none() && self.given.is_none() {
+            self.report.without_settings += 1;
+        }
         let verdict = self.put(asked, &question);
         let same = match (&verdict, &asked.verdict) {
             (Ok(now), Ok(then)) => record::bytes(now) == *then,
@@ -177,37 +197,60 @@ impl Replay<'_> {
             now,
         };
         match verdict {
-            Err(failure) if failure.class == Unseen::CLASS => {
+            Err(failure) if [Unseen::CLASS, OTHER_SETTINGS].contains(&&*failure.class) => {
                 self.report.unanswerable.push(difference);
             }
             Ok(_) | Err(_) => self.report.different.push(difference),
         }
     }
 
-    /// An instance has the limits that it was made with.
-    fn limit(&mut self, own: OwnLimits) {
-        if own != self.own {
-            (self.own, self.guest) = (own, None);
-            self.blueprint = self.plugin.blueprint.clone().with_limits(own.over(self.limits));
+    /// What a question is asked under.
+    fn conditions(&self, asked: &Asked) -> Conditions {
+        let was_its_own = asked.plugin == self.plugin.name;
+        let recorded = asked.settings.as_ref().filter(|_| was_its_own);
+        Conditions {
+            settings: self
+                .given
+                .as_ref()
+                .or(recorded)
+                .map_or_else(|| settings::NONE.into(), Arc::clone),
+            limits: self.configured.limits.or(asked.limits),
         }
     }
 
     fn put<Q: Ask>(&mut self, asked: &Asked, question: &Q) -> Result<Q::Verdict, PolicyFailure> {
-        self.limit(self.plugin.limits.or(asked.limits));
-        let blueprint = &self.blueprint;
-        let guest = match self.guest.take() {
-            Some(guest) => guest,
-            None => {
-                let moment =
-                    Moment { now: Timestamp(asked.context.now_ms), seed: asked.context.seed };
-                blueprint.start_configured(moment, &self.plugin.settings)?
-            }
+        let conditions = self.conditions(asked);
+        let guest = match self.guest.take().filter(|(_, of)| *of == conditions) {
+            Some((guest, _)) => guest,
+            None => self.start(asked, &conditions)?,
         };
-        let source = Source::Recorded(std::sync::Arc::clone(&asked.seen));
-        let (guest, _, verdict) = blueprint.ask(guest, &asked.context, &source, question);
-        self.guest = guest;
+        let source = Source::Recorded(Arc::clone(&asked.seen));
+        let (guest, _, verdict) = self.blueprint.ask(guest, &asked.context, &source, question);
+        self.guest = guest.map(|guest| (guest, conditions));
         verdict
     }
+
+    fn start(&mut self, asked: &Asked, conditions: &Conditions) -> Result<Guest, PolicyFailure> {
+        let Conditions { settings, limits } = conditions;
+        let fit = |document| settings::check(&self.plugin.settings_schema, &document);
+        settings::parse(settings).and_then(fit).map_err(|refusal| PolicyFailure {
+            class: OTHER_SETTINGS.into(),
+            message: format!("with the settings of then `{settings}`, {refusal}"),
+        })?;
+        self.blueprint = self.blueprint.clone().with_limits(limits.over(self.limits));
+        let moment = Moment { now: Timestamp(asked.context.now_ms), seed: asked.context.seed };
+        self.blueprint.start_configured(moment, settings)
+    }
+}
+
+/// The class of the failure that settings lead to which a plugin does not have.
+const OTHER_SETTINGS: &str = "other-settings";
+
+/// What a plugin is given beside a question.
+#[derive(PartialEq, Eq)]
+struct Conditions {
+    settings: Arc<str>,
+    limits: OwnLimits,
 }
 
 fn shown<V: serde::Serialize>(verdict: Option<&V>) -> Value {

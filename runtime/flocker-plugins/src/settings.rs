@@ -11,6 +11,14 @@ const SCHEMA_BYTES_MAX: usize = 64 << 10;
 /// A compiled pattern of a schema is no larger; a few letters can stand for billions.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
+/// What stands for no settings.
+pub(crate) const NONE: &str = "{}";
+
+/// Settings as a plugin is given them.
+pub(crate) fn given(text: &str) -> &str {
+    if text.trim().is_empty() { NONE } else { text }
+}
+
 /// Reads settings.
 pub(crate) fn parse(text: &str) -> Result<Value, Refusal> {
     serde_json::from_str(text).map_err(|e| Refusal::Settings(format!("they are not JSON: {e}")))

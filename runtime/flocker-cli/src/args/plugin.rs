@@ -114,11 +114,11 @@ pub(crate) enum AuthorCommand {
     },
     /// Ask a plugin what a node's plugins were asked before, and show where it answers otherwise
     ///
-    /// A plugin of the same name is compared with its former self, any other with whoever was asked. Each question is
-    /// asked under the limits that it was asked under then. Status 1: it answers otherwise, or could not be asked; with
+    /// A plugin of the same name is compared with its former self, and asked each question with the settings and limits
+    /// of then; any other is compared with whoever was asked. Status 1: it answers otherwise, or could not be asked; with
     /// `--json`, only the latter has the key `error`.
     #[command(
-        after_help = "Example:\n  flocker plugin replay new.wasm --records /var/lib/flocker/records --since 7d"
+        after_help = "Examples:\n  flocker plugin replay new.wasm --records /var/lib/flocker/records --since 7d\n  flocker plugin replay same.wasm --records /var/lib/flocker/records --settings '{\"zone\": \"eu\"}'"
     )]
     Replay {
         /// The plugin
@@ -131,8 +131,10 @@ pub(crate) enum AuthorCommand {
         since: Option<Duration>,
         #[command(flatten)]
         limited: Limited,
-        #[command(flatten)]
-        settings: Settings,
+        /// Ask with these settings, whatever they were then: JSON, or the name of a file that holds them after an @
+        /// [default: those of then]
+        #[arg(long, value_name = "JSON|@FILE")]
+        settings: Option<String>,
     },
     /// Sign a plugin; the signature goes to FILE.minisig
     ///

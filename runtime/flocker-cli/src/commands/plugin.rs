@@ -63,7 +63,8 @@ fn work(command: AuthorCommand) -> Result<Answer, Failure> {
             bench::bench(&file, &settings, limited.read()?)
         }
         AuthorCommand::Replay { file, records, since, settings, limited } => {
-            replay::replay(&configured(&file, settings.read()?, limited.read()?), &records, since)
+            let settings = Settings { text: settings }.read()?;
+            replay::replay(&configured(&file, settings, limited.read()?), &records, since)
         }
         AuthorCommand::Sign { file, key, comment } => sign::sign(&file, &key, comment),
         AuthorCommand::Verify { file, key } => sign::verify(&file, &key),

@@ -3,16 +3,18 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use flocker_model::{OperationId, Timestamp};
-use flocker_planner::{PlacementQuestion, Policies};
+use flocker_planner::{Incident, PlacementQuestion, Policies};
 use flocker_plugins::{HostConfig, PluginHost, RecordsConfig, ReplayReport};
 use tempfile::TempDir;
 
 use crate::{
     forge::{ANSWER, COUNT, DROP_VIEW, Forge, fill},
     guest::wasm,
+    replays::moment,
     world::{configured, question, view},
 };
 
@@ -47,14 +49,37 @@ impl Recorded {
 
     /// Asks a plugin the recorded questions, in a host that keeps none.
     fn replay(&self, plugin: &Path) -> ReplayReport {
+        self.replay_with(plugin, "")
+    }
+
+    pub(crate) fn replay_with(&self, plugin: &Path, settings: &str) -> ReplayReport {
         let host = PluginHost::new(HostConfig::default()).unwrap();
-        host.replay(&configured(plugin, "", 1), &self.records(), Timestamp(0)).unwrap()
+        host.replay(&configured(plugin, settings, 1), &self.records(), Timestamp(0)).unwrap()
     }
 
     pub(crate) fn forged(&self, name: &str, plugin: &Forge) -> PathBuf {
         let path = self.folder.path().join(name);
         fs::write(&path, plugin.build()).unwrap();
         path
+    }
+
+    /// Changes the frames of the first segment, or leaves some out.
+    fn rewrite(&self, change: impl Fn(Vec<u8>) -> Option<Vec<u8>>) {
+        let path = self.segments().remove(0);
+        let segment = fs::read(&path).unwrap();
+        let (magic, mut rest) = segment.split_at(8);
+        let mut written = magic.to_vec();
+        while !rest.is_empty() {
+            let length = u32::from_le_bytes(rest[..4].try_into().unwrap()) as usize;
+            let (frame, others) = rest.split_at(8 + length);
+            if let Some(frame) = change(frame[8..].to_vec()) {
+                written.extend(u32::try_from(frame.len()).unwrap().to_le_bytes());
+                written.extend(crc32fast::hash(&frame).to_le_bytes());
+                written.extend(frame);
+            }
+            rest = others;
+        }
+        fs::write(&path, written).unwrap();
     }
 
     fn segments(&self) -> Vec<PathBuf> {
@@ -111,6 +136,85 @@ fn what_nobody_looked_at_then_cannot_be_shown_now() {
     assert_eq!((report.asked, report.different.len(), report.unanswerable.len()), (1, 0, 1));
     let said = report.unanswerable[0].now["message"].as_str().unwrap();
     assert!(said.contains("of `nodes`, which was not recorded"), "{said}");
+}
+
+/// A minute of silence, about which `careful` is asked.
+fn silence() -> Incident {
+    Incident {
+        decision: OperationId::new("op-1").unwrap(),
+        seed: 42,
+        node: 0,
+        silent: Duration::from_secs(60),
+        fenced: true,
+        votes: 2,
+        quorum: 2,
+        volumes: vec![0],
+    }
+}
+
+/// Asks `careful` about the same with each of these settings.
+fn recorded_with(settings: &[&str]) -> Recorded {
+    let recorded = Recorded::new();
+    for settings in settings {
+        let host = recorded.host(1 << 20);
+        host.load(&configured(&wasm("careful"), settings, 1)).unwrap();
+        host.fail_over(&moment(0), &silence());
+        host.flush_records();
+    }
+    recorded
+}
+
+const PATIENT: &str = r#"{"wait_seconds": 90}"#;
+const HASTY: &str = r#"{"wait_seconds": 10}"#;
+
+#[test]
+fn each_question_is_asked_with_the_settings_that_were_in_force() {
+    let recorded = recorded_with(&[PATIENT, HASTY, PATIENT]);
+
+    let report = recorded.replay(&wasm("careful"));
+
+    assert_eq!((report.asked, report.same, report.without_settings), (3, 3, 0), "{report:?}");
+}
+
+#[test]
+fn other_settings_show_what_they_would_have_decided() {
+    let recorded = recorded_with(&[PATIENT, HASTY]);
+
+    let report = recorded.replay_with(&wasm("careful"), PATIENT);
+
+    assert_eq!((report.asked, report.same), (2, 1), "{report:?}");
+    // To wait.
+    assert_eq!(report.different[0].now[0]["code"], 0, "{report:?}");
+}
+
+#[test]
+fn settings_that_a_build_does_not_have_any_more_are_no_difference() {
+    let recorded = recorded_with(&[PATIENT]);
+    // As a former build called it.
+    recorded.rewrite(|frame| {
+        let text = String::from_utf8_lossy(&frame);
+        let renamed = text.contains(PATIENT).then(|| text.replace("wait", "WAIT").into_bytes());
+        Some(renamed.unwrap_or(frame))
+    });
+
+    let report = recorded.replay(&wasm("careful"));
+
+    assert_eq!((report.different.len(), report.unanswerable.len()), (0, 1), "{report:?}");
+    let said = report.unanswerable[0].now["message"].as_str().unwrap();
+    assert!(said.contains("WAIT_seconds"), "{said}");
+}
+
+#[test]
+fn of_records_without_settings_it_is_said_that_they_were_asked_with_none() {
+    let recorded = recorded_with(&[PATIENT]);
+    // Which kind of frame it is comes first; those that there were not are the last ones.
+    recorded.rewrite(|frame| (frame[0] < 3).then_some(frame));
+
+    let report = recorded.replay(&wasm("careful"));
+    assert_eq!((report.asked, report.same, report.without_settings), (1, 0, 1), "{report:?}");
+
+    let report = recorded.replay_with(&wasm("careful"), PATIENT);
+    assert_eq!((report.asked, report.same, report.without_settings), (1, 1, 0), "{report:?}");
 }
 
 #[test]

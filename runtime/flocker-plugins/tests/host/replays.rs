@@ -1,13 +1,13 @@
 //! Ten thousand decisions of every hook, read back from the disk after a restart and asked again.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use flocker_model::{AppName, ByteSize, CpuMillis, Epoch, OperationId, Timestamp, VolumeName};
 use flocker_planner::{
     AppRow, ClusterView, Copied, Incident, PlacementQuestion, Policies, PruneQuestion,
     RebalanceQuestion, ReplicaRow, ScheduleQuestion, VolumeRow,
 };
-use flocker_plugins::{HostConfig, PluginHost, ReplayReport};
+use flocker_plugins::{HostConfig, PluginHost};
 
 use crate::{
     guest::wasm,
@@ -22,7 +22,7 @@ const SECOND: u64 = 1000;
 const POLICIES: [(&str, u64); 4] = [("spread", 1), ("level", 1), ("gfs", 2), ("careful", 1)];
 
 /// A cluster that is another one at each moment: loads, writes and snapshots go on.
-fn moment(n: u32) -> Arc<ClusterView> {
+pub(crate) fn moment(n: u32) -> Arc<ClusterView> {
     let now = Timestamp(20_000 * 86_400 * SECOND + u64::from(n) * 37 * SECOND);
     let mut cluster = ClusterView { now, ..ClusterView::clone(&view()) };
     for (node, row) in (0..).zip(&mut cluster.nodes) {
@@ -95,12 +95,6 @@ fn ask_all(host: &PluginHost, n: u32) {
     host.prune(view, &PruneQuestion { decision: decision("prune"), seed, volume: 0, lane, copies });
 }
 
-fn replay(recorded: &Recorded, name: &str, settings: &str) -> ReplayReport {
-    let host = PluginHost::new(HostConfig::default()).unwrap();
-    let plugin: PathBuf = wasm(name);
-    host.replay(&configured(&plugin, settings, 1), &recorded.records(), Timestamp(0)).unwrap()
-}
-
 #[test]
 fn of_two_builds_that_were_asked_the_same_the_one_that_counted_is_compared() {
     let recorded = Recorded::new();
@@ -142,7 +136,7 @@ fn ten_thousand_decisions_are_answered_alike_after_a_restart_and_a_change_shows_
 
     let mut asked = 0;
     for (name, kinds) in POLICIES {
-        let report = replay(&recorded, name, "");
+        let report = recorded.replay_with(&wasm(name), "");
         let all = u64::from(TIMES) * kinds;
         assert_eq!(
             (report.asked, report.same),
@@ -160,7 +154,7 @@ fn ten_thousand_decisions_are_answered_alike_after_a_restart_and_a_change_shows_
 
     // A policy that waits for 40 s instead of 30 answers otherwise where it used to act, and did not wait for long
     // enough by its new measure; or waits longer.
-    let report = replay(&recorded, "careful", r#"{"wait_seconds": 40}"#);
+    let report = recorded.replay_with(&wasm("careful"), r#"{"wait_seconds": 40}"#);
     let differs = (0..TIMES).filter(|n| n % 120 < 40).map(|n| format!("fail-{n}"));
     let got: Vec<_> = report.different.iter().map(|d| d.decision.clone()).collect();
     assert_eq!(got, differs.collect::<Vec<_>>());

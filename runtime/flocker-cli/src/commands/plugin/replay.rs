@@ -51,6 +51,7 @@ fn report_json(report: &ReplayReport) -> Value {
         "same": report.same,
         "different": report.different.iter().map(difference).collect::<Vec<_>>(),
         "unanswerable": report.unanswerable.iter().map(difference).collect::<Vec<_>>(),
+        "without_settings": report.without_settings,
         "damaged": damaged.collect::<Vec<_>>(),
     })
 }
@@ -71,6 +72,12 @@ fn text(report: &ReplayReport) -> String {
         report.different.len(),
         report.unanswerable.len()
     );
+    if report.without_settings > 0 {
+        text += &format!(
+            "of {} was not recorded with what settings they were answered, so they were asked with none\nhint: `--settings` gives others\n",
+            report.without_settings
+        );
+    }
     for path in &report.damaged {
         text += &format!("`{}` is damaged; what stands before that was asked\n", path.display());
     }
