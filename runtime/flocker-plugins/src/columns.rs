@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::dictionary::Dictionary;
 
 /// One column, in the order of the rows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Column {
     /// Numbers that fit 32 bits; the maximum is "missing".
     Small(Vec<u32>),

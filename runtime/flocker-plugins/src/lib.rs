@@ -28,6 +28,7 @@ mod hooks;
 mod host;
 mod inspect;
 mod load;
+mod names;
 mod own_limits;
 mod plugin;
 mod record;

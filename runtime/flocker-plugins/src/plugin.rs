@@ -272,7 +272,8 @@ impl Plugin {
         };
         let took = began.elapsed();
         if let Some(recorder) = asking.recorder {
-            recorder.keep(Asked::new(self, &context, question, &spent, &verdict, took));
+            let named = Asked::new(self, &context, question, &spent, &verdict, took);
+            recorder.keep(Asked { names: asking.source.names(), ..named });
         }
         let verdict = match verdict {
             Ok(verdict) if compared => {

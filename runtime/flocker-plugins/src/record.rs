@@ -10,6 +10,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File},
+    hash::Hash,
     io::{self, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
     sync::{
@@ -24,7 +25,7 @@ use flocker_planner::PolicyFailure;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bindings::flocker::plugin::types, columns::Column, guest::Spent, hooks::Ask,
+    bindings::flocker::plugin::types, columns::Column, guest::Spent, hooks::Ask, names::Names,
     own_limits::OwnLimits, plugin::Plugin, view::Seen,
 };
 
@@ -91,6 +92,10 @@ pub(crate) struct Asked {
     /// they stand before it.
     #[serde(skip)]
     pub(crate) settings: Option<Arc<str>>,
+    /// What the rows in it are called; unknown of what was recorded before names were. While on the disk, they stand
+    /// before it.
+    #[serde(skip)]
+    pub(crate) names: Option<Arc<Names>>,
 }
 
 impl Asked {
@@ -116,6 +121,7 @@ impl Asked {
             took,
             limits: plugin.limits,
             settings: Some(Arc::clone(&plugin.settings)),
+            names: None,
         }
     }
 }
@@ -126,8 +132,8 @@ pub(crate) fn bytes<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_allocvec(value).unwrap_or_default()
 }
 
-/// What a frame holds. A column is written once per segment, before the first record that was shown it; settings are
-/// written once per segment, too, before the first record of a plugin that had them.
+/// What a frame holds. What several records have in common, such as a column, is written once per segment, before the
+/// first of them.
 #[derive(Debug, Serialize, Deserialize)]
 enum Frame {
     Column(Arc<Column>),
@@ -139,10 +145,13 @@ enum Frame {
     /// Those of the next record, if there are any.
     Limits(OwnLimits),
     Settings(Arc<str>),
+    Names(Arc<Names>),
     /// What is known about the next record beside itself. Last, as positions here are what is written.
     About {
         /// Position among the segment's settings.
-        settings: u32,
+        settings: Option<u32>,
+        /// Position among the segment's names.
+        names: Option<u32>,
     },
 }
 
@@ -166,13 +175,8 @@ impl Recorder {
         fs::create_dir_all(folder).map_err(at(folder))?;
         let next = segments(folder)?.last().map_or(0, |(number, _)| number + 1);
         let (jobs, inbox) = sync_channel(WAITING_MAX);
-        let mut writer = Writer {
-            config: config.clone(),
-            next,
-            segment: None,
-            known: HashMap::new(),
-            configured: HashMap::new(),
-        };
+        let mut writer =
+            Writer { config: config.clone(), next, segment: None, known: Known::default() };
         std::thread::Builder::new()
             .name("plugin-records".into())
             .spawn(move || writer.run(&inbox))
@@ -208,10 +212,15 @@ struct Writer {
     config: RecordsConfig,
     next: u64,
     segment: Option<Segment>,
-    /// Columns of the present segment, by what they hold.
-    known: HashMap<Vec<u8>, u32>,
-    /// Settings of the present segment.
-    configured: HashMap<Arc<str>, u32>,
+    known: Known,
+}
+
+/// What the present segment holds already, and its position among its like.
+#[derive(Default)]
+struct Known {
+    columns: HashMap<Arc<Column>, u32>,
+    settings: HashMap<Arc<str>, u32>,
+    names: HashMap<Arc<Names>, u32>,
 }
 
 struct Segment {
@@ -258,41 +267,38 @@ impl Writer {
         let mut seen = Seen::clone(&asked.seen);
         let mut columns = BTreeMap::new();
         for (name, column) in std::mem::take(&mut seen.columns) {
-            let position = column.map(|column| self.column(&column)).transpose()?;
+            let position = self.once(column.as_ref(), |known| &mut known.columns, Frame::Column)?;
             columns.insert(name, position);
         }
         asked.seen = Arc::new(seen);
         if !asked.limits.is_empty() {
             self.frame(&bytes(&Frame::Limits(asked.limits)))?;
         }
-        if let Some(settings) = &asked.settings {
-            let settings = self.settings(settings)?;
-            self.frame(&bytes(&Frame::About { settings }))?;
-        }
+        let settings =
+            self.once(asked.settings.as_ref(), |known| &mut known.settings, Frame::Settings)?;
+        let names = self.once(asked.names.as_ref(), |known| &mut known.names, Frame::Names)?;
+        self.frame(&bytes(&Frame::About { settings, names }))?;
         self.frame(&bytes(&Frame::Asked { asked: Box::new(asked), columns }))?;
         // A record is small and decisions are rare: whoever asks "why?" finds the newest one.
         self.flush()
     }
 
-    fn column(&mut self, column: &Arc<Column>) -> Result<u32, RecordError> {
-        let content = bytes(&Frame::Column(Arc::clone(column)));
-        if let Some(position) = self.known.get(&content) {
-            return Ok(*position);
+    /// Writes what records have in common, unless the segment holds it already, and says its position among its like.
+    fn once<T: Hash + Eq + ?Sized>(
+        &mut self,
+        what: Option<&Arc<T>>,
+        among: fn(&mut Known) -> &mut HashMap<Arc<T>, u32>,
+        frame: fn(Arc<T>) -> Frame,
+    ) -> Result<Option<u32>, RecordError> {
+        let Some(what) = what else { return Ok(None) };
+        if let Some(position) = among(&mut self.known).get(what) {
+            return Ok(Some(*position));
         }
-        self.frame(&content)?;
-        let position = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
-        self.known.insert(content, position);
-        Ok(position)
-    }
-
-    fn settings(&mut self, settings: &Arc<str>) -> Result<u32, RecordError> {
-        if let Some(position) = self.configured.get(settings) {
-            return Ok(*position);
-        }
-        self.frame(&bytes(&Frame::Settings(Arc::clone(settings))))?;
-        let position = u32::try_from(self.configured.len()).unwrap_or(u32::MAX);
-        self.configured.insert(Arc::clone(settings), position);
-        Ok(position)
+        self.frame(&bytes(&frame(Arc::clone(what))))?;
+        let known = among(&mut self.known);
+        let position = u32::try_from(known.len()).unwrap_or(u32::MAX);
+        known.insert(Arc::clone(what), position);
+        Ok(Some(position))
     }
 
     fn frame(&mut self, payload: &[u8]) -> Result<(), RecordError> {
@@ -311,8 +317,7 @@ impl Writer {
     fn begin(&mut self) -> Result<(), RecordError> {
         self.flush()?;
         self.segment = None;
-        self.known.clear();
-        self.configured.clear();
+        self.known = Known::default();
         self.make_room()?;
         let path = self.config.folder.join(format!("{:012}.rec", self.next));
         self.next += 1;
@@ -391,7 +396,8 @@ fn read_segment(
     }
     let mut columns: Vec<Arc<Column>> = Vec::new();
     let mut configured: Vec<Arc<str>> = Vec::new();
-    let (mut limits, mut settings) = (OwnLimits::default(), None);
+    let mut called: Vec<Arc<Names>> = Vec::new();
+    let (mut limits, mut settings, mut names) = (OwnLimits::default(), None, None);
     loop {
         let payload = match frame(&mut file) {
             Ok(Some(payload)) => payload,
@@ -402,12 +408,14 @@ fn read_segment(
             Ok(Frame::Column(column)) => columns.push(column),
             Ok(Frame::Limits(own)) => limits = own,
             Ok(Frame::Settings(text)) => configured.push(text),
-            Ok(Frame::About { settings: position }) => {
-                settings = configured.get(position as usize).map(Arc::clone);
+            Ok(Frame::Names(all)) => called.push(all),
+            Ok(Frame::About { settings: configured_at, names: called_at }) => {
+                settings = configured_at.and_then(|at| configured.get(at as usize)).map(Arc::clone);
+                names = called_at.and_then(|at| called.get(at as usize)).map(Arc::clone);
             }
             Ok(Frame::Asked { mut asked, columns: shown }) => {
                 asked.limits = std::mem::take(&mut limits);
-                asked.settings = settings.take();
+                (asked.settings, asked.names) = (settings.take(), names.take());
                 if !wanted(&asked) {
                     continue;
                 }

@@ -46,7 +46,8 @@ pub struct Difference {
     pub kind: String,
     /// When it was asked.
     pub at: Timestamp,
-    /// What was asked, in the words of `wit/`; rows are those of the cluster then.
+    /// What was asked, in the words of `wit/`, with names in the place of rows; what was recorded without names has the
+    /// rows of the cluster then.
     pub question: Value,
     /// What was answered then, by whom.
     pub then: Value,
@@ -179,6 +180,12 @@ impl Replay<'_> {
             self.report.same += 1;
             return;
         }
+        let named = |mut value: Value| {
+            if let Some(names) = &asked.names {
+                names.put_into(&mut value);
+            }
+            value
+        };
         let by = format!("{} {}", asked.plugin, asked.version);
         let then = match &asked.verdict {
             Ok(bytes) => shown(postcard::from_bytes::<Q::Verdict>(bytes).ok().as_ref()),
@@ -192,9 +199,9 @@ impl Replay<'_> {
             decision: asked.context.decision_id.clone(),
             kind: asked.kind.clone(),
             at: Timestamp(asked.context.now_ms),
-            question: shown(Some(&question)),
-            then: json!({ "by": by, "verdict": then }),
-            now,
+            question: named(shown(Some(&question))),
+            then: json!({ "by": by, "verdict": named(then) }),
+            now: named(now),
         };
         match verdict {
             Err(failure) if [Unseen::CLASS, OTHER_SETTINGS].contains(&&*failure.class) => {

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use flocker_planner::ClusterView;
@@ -14,6 +14,7 @@ use crate::{
     bindings::flocker::plugin::cluster,
     columns::{self, Column},
     dictionary::Dictionary,
+    names::Names,
     state::State,
 };
 
@@ -31,12 +32,23 @@ pub(crate) enum Source {
     Recorded(Arc<Seen>),
 }
 
+impl Source {
+    /// What the rows are called, where that is known.
+    pub(crate) fn names(&self) -> Option<Arc<Names>> {
+        match self {
+            Self::Live(frozen) => Some(frozen.names()),
+            Self::Recorded(_) => None,
+        }
+    }
+}
+
 /// The cluster at one generation. A column is made once, whoever asks for it and how often.
 #[derive(Debug)]
 pub(crate) struct Frozen {
     pub(crate) cluster: Arc<ClusterView>,
     dictionary: Arc<Dictionary>,
     columns: Mutex<Made>,
+    names: OnceLock<Arc<Names>>,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +66,13 @@ impl Frozen {
             cluster: Arc::clone(cluster),
             dictionary: Arc::clone(dictionary),
             columns: Mutex::default(),
+            names: OnceLock::new(),
         }
+    }
+
+    /// What its rows are called.
+    pub(crate) fn names(&self) -> Arc<Names> {
+        Arc::clone(self.names.get_or_init(|| Arc::new(Names::of(&self.cluster))))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Made> {
@@ -111,7 +129,9 @@ fn unseen(what: &str) -> wasmtime::Error {
 
 /// What a record does not hold.
 #[derive(Debug, thiserror::Error)]
-#[error("it looks at {0}, which was not recorded")]
+#[error(
+    "it looks at {0}, which was not recorded: a record holds what was looked at by whoever was asked then"
+)]
 pub(crate) struct Unseen(String);
 
 impl Unseen {

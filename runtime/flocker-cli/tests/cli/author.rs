@@ -2,7 +2,6 @@
 //! been built: `cargo xtask test` does it.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::Write as _,
     path::{Path, PathBuf},
@@ -340,7 +339,7 @@ fn record(folder: &Path) {
         memory: ByteSize::gib(1),
         cpu: CpuMillis(500),
         holders: vec![],
-        labels: BTreeMap::new(),
+        labels: [("placement.prefer.disk".to_owned(), "ssd".to_owned())].into(),
         candidates: vec![0, 1],
     };
     assert!(host.place(&view(), &question)[0].answer.is_ok());
@@ -363,10 +362,10 @@ fn old_questions_are_asked_again() {
         &["replay", "other.wasm", "--records", "records"],
         &expect![[r#"
         placement op-1, 2026-11-22T09:35:11Z, was answered by spread 0.1.0
-          then  node row 0: 9177
-          then  node row 1: 7677
-          now   node row 0: 468
-          now   node row 1: 1718
+          then  node `a`: 9177
+          then  node `b`: 7677
+          now   node `a`: 468
+          now   node `b`: 1718
         1 asked: 0 answered as before, 1 otherwise, 0 not comparable
         stderr: error: 1 of 1 answers differ
         exit status: 1
@@ -386,8 +385,19 @@ fn old_questions_are_asked_again() {
     let different = &found["different"][0];
     assert_eq!(
         (&different["kind"], &different["question"]["candidates"][1]),
-        (&"placement".into(), &1.into())
+        (&"placement".into(), &"b".into())
     );
+}
+
+#[test]
+fn what_cannot_be_compared_is_said_with_its_reason() {
+    let desk = Desk::with(&[]);
+    record(&desk.0.path().join("records"));
+    fs::copy(wasm("labels"), desk.0.path().join("other.wasm")).unwrap();
+    desk.check(&["replay", "other.wasm", "--records", "records"], &expect![[r#"
+        1 asked: 0 answered as before, 0 otherwise, 1 not comparable
+          1 of placement: it looks at column `label:disk` of `nodes`, which was not recorded: a record holds what was looked at by whoever was asked then
+    "#]],);
 }
 
 /// Made by minisign 0.11: `minisign -G -W`.

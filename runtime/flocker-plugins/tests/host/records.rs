@@ -8,7 +8,7 @@ use std::{
 
 use flocker_model::{OperationId, Timestamp};
 use flocker_planner::{Incident, PlacementQuestion, Policies};
-use flocker_plugins::{HostConfig, PluginHost, RecordsConfig, ReplayReport};
+use flocker_plugins::{Difference, HostConfig, PluginHost, RecordsConfig, ReplayReport};
 use tempfile::TempDir;
 
 use crate::{
@@ -185,6 +185,18 @@ fn other_settings_show_what_they_would_have_decided() {
     assert_eq!((report.asked, report.same), (2, 1), "{report:?}");
     // To wait.
     assert_eq!(report.different[0].now[0]["code"], 0, "{report:?}");
+}
+
+#[test]
+fn nodes_and_volumes_are_called_as_operators_know_them() {
+    let recorded = recorded_with(&[HASTY]);
+
+    let report = recorded.replay_with(&wasm("careful"), PATIENT);
+
+    let Difference { question, then, .. } = &report.different[0];
+    assert_eq!(question["incident"]["node"], "a");
+    assert_eq!(question["volumes"][0], "shop.data");
+    assert_eq!(then["verdict"][0]["replica"], "b");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `flocker plugin replay`: old questions, asked again, and what is answered otherwise.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -58,10 +58,10 @@ fn report_json(report: &ReplayReport) -> Value {
 
 fn text(report: &ReplayReport) -> String {
     let mut text = String::new();
-    for difference in report.different.iter().chain(&report.unanswerable).take(SHOWN_MAX) {
+    for difference in report.different.iter().take(SHOWN_MAX) {
         text += &shown(difference);
     }
-    let n_all = report.different.len() + report.unanswerable.len();
+    let n_all = report.different.len();
     if n_all > SHOWN_MAX {
         text += &format!("and {} more; `--json` has them all\n", n_all - SHOWN_MAX);
     }
@@ -72,6 +72,7 @@ fn text(report: &ReplayReport) -> String {
         report.different.len(),
         report.unanswerable.len()
     );
+    text += &not_comparable(&report.unanswerable);
     if report.without_settings > 0 {
         text += &format!(
             "of {} was not recorded with what settings they were answered, so they were asked with none\nhint: `--settings` gives others\n",
@@ -103,6 +104,25 @@ fn shown(difference: &Difference) -> String {
     text
 }
 
+/// Why answers cannot be compared, each reason once.
+fn not_comparable(unanswerable: &[Difference]) -> String {
+    let mut reasons = BTreeMap::<_, usize>::new();
+    for Difference { kind, now, .. } in unanswerable {
+        let why = now["message"].as_str().unwrap_or_default();
+        *reasons.entry((kind, why)).or_default() += 1;
+    }
+    let lines = reasons.iter().map(|((kind, why), n)| format!("  {n} of {kind}: {why}\n"));
+    lines.collect()
+}
+
+/// By its name, or by its row where names were not recorded.
+fn called(what: &str, name: &Value) -> String {
+    match name.as_str() {
+        Some(name) => format!("{what} `{name}`"),
+        None => format!("{what} row {name}"),
+    }
+}
+
 /// A verdict line by line, so that lines which stayed the same need not be shown.
 fn lines(kind: &str, question: &Value, verdict: &Value) -> Vec<String> {
     let items = |value: &Value| value.as_array().cloned().unwrap_or_default();
@@ -112,9 +132,9 @@ fn lines(kind: &str, question: &Value, verdict: &Value) -> Vec<String> {
         Value::Object(fields) if kind == "placement" => {
             let scores = rows("candidates").into_iter().zip(items(&fields["scores"]));
             let mut lines: Vec<_> = scores
-                .map(|(row, score)| match score.as_i64() {
-                    Some(-1) => format!("node row {row}: refused"),
-                    Some(_) | None => format!("node row {row}: {score}"),
+                .map(|(node, score)| match score.as_i64() {
+                    Some(-1) => format!("{}: refused", called("node", &node)),
+                    Some(_) | None => format!("{}: {score}", called("node", &node)),
                 })
                 .collect();
             let reasons = items(&fields["reasons"]);
@@ -126,7 +146,18 @@ fn lines(kind: &str, question: &Value, verdict: &Value) -> Vec<String> {
         Value::Array(decisions) if kind == "failover" => {
             let records = decisions.iter().filter_map(Value::as_object).map(record);
             let volumes = rows("volumes").into_iter().zip(records);
-            volumes.map(|(row, said)| format!("volume row {row}: {said}")).collect()
+            volumes.map(|(volume, said)| format!("{}: {said}", called("volume", &volume))).collect()
+        }
+        // Each names a copy by its position among those in the question.
+        Value::Array(droppable) if kind == "prune" => {
+            let copies = rows("copies");
+            let copy = |item: &Value| {
+                let position = usize::try_from(item["copy"].as_u64()?).ok()?;
+                let tag = copies.get(position)?["tag"].as_str()?;
+                let reason = item["reason"].as_str().unwrap_or_default();
+                Some(format!("copy `{tag}` may go: {reason}"))
+            };
+            droppable.iter().filter_map(copy).collect()
         }
         Value::Array(items) => items.iter().filter_map(Value::as_object).map(record).collect(),
         Value::Object(fields) => {
