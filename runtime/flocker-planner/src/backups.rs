@@ -46,7 +46,7 @@ pub struct Schedule {
 }
 
 /// Something to be done about a volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Due {
     /// Row of the volume.
     pub volume: u32,

@@ -39,7 +39,7 @@ pub struct Verdict {
 
 /// What to do with a volume of a silent node, from the boldest to the most careful. A replica is a row in decisions, and
 /// the name of its node for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Course<R = u32> {
     /// Make this replica the owner's copy. What was written after its snapshot is lost.
     Promote { replica: R },

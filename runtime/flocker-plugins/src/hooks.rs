@@ -19,7 +19,8 @@ pub(crate) use self::{
     rebalance::Plan,
 };
 use crate::{
-    bindings::flocker::plugin::types, contract::Hook, guest::Exports, state::State, view::View,
+    bindings::flocker::plugin::types, contract::Hook, guest::Exports, record, state::State,
+    view::View,
 };
 
 /// One kind of question: the planner's form, the form in which it crosses the border, and the way between them.
@@ -38,6 +39,11 @@ pub(crate) trait Ask: Serialize + DeserializeOwned + fmt::Debug {
 
     /// The question, as it crosses the border.
     fn of(question: &Self::Question) -> Self;
+
+    /// What it is about: the same for questions that differ only in when they are asked.
+    fn subject(&self) -> Vec<u8> {
+        record::bytes(self)
+    }
 
     /// Puts it to an instance.
     ///

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    hash::Hash,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
@@ -30,7 +31,7 @@ use crate::{
     plugin::{Asking, Loaded, Mode, Plugin, PluginInfo, Warm},
     record::{RecordError, Recorder},
     settings,
-    slot::{Seat, Slot, compare},
+    slot::{About, Seat, Slot, compare},
     state::{self, State},
     upgrade::{Trial, TrialInfo},
     view::{Frozen, Source},
@@ -321,7 +322,7 @@ impl PluginHost {
 
     /// Asks everybody who has an opinion on such questions. `decide` is what the planner would make of answers, and serves
     /// to see whether a plugin or a new build in shadow disagrees.
-    fn ask<Q: Ask, D: PartialEq>(
+    fn ask<Q: Ask, D: Hash + PartialEq>(
         &self,
         view: &Arc<ClusterView>,
         (decision, seed): (&OperationId, u64),
@@ -349,7 +350,8 @@ impl PluginHost {
         let (crossing, read) = (Q::of(question), |verdict| Q::read(verdict, view, question));
         let ask = |seat: &Seat| seat.plugin.ask(&asking, &crossing, seat.is_shadow(), &read);
         let answers: Vec<_> = seats.iter().map(ask).collect();
-        compare(&seats, &answers, decide);
+        let about = About { subject: (Q::KIND, crossing.subject()), now: view.now };
+        compare(&about, &seats, &answers, decide);
         self.settle(view.now);
         answers
     }

@@ -32,6 +32,7 @@ mod names;
 mod own_limits;
 mod plugin;
 mod record;
+mod repeats;
 mod replay;
 mod settings;
 mod signature;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    hash::Hash,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -18,6 +19,8 @@ use crate::{
     hooks::Ask,
     own_limits::OwnLimits,
     record::{self, Asked, Recorder},
+    repeats::Repeats,
+    slot::About,
     upgrade::TrialInfo,
     view::Source,
 };
@@ -102,7 +105,7 @@ pub struct PluginInfo {
     pub calls: u64,
     /// How often it failed.
     pub failures: u64,
-    /// How often its answer in shadow would have led to something else.
+    /// How many different decisions its answer in shadow would have changed.
     pub disagreements: u64,
     /// Fuel of the last call and of the most expensive one.
     pub fuel_last: u64,
@@ -145,6 +148,7 @@ pub(crate) struct Warm {
     calls: u64,
     failures: u64,
     disagreements: u64,
+    repeats: Repeats,
     fuel_last: u64,
     fuel_max: u64,
     took_max: Duration,
@@ -161,6 +165,7 @@ impl Warm {
             calls: 0,
             failures: 0,
             disagreements: 0,
+            repeats: Repeats::default(),
             fuel_last: 0,
             fuel_max: 0,
             took_max: Duration::ZERO,
@@ -312,9 +317,17 @@ impl Plugin {
         Err(PolicyFailure { class: "inconsistent".into(), message: message.into() })
     }
 
-    /// Its answer in shadow would have led to something else.
-    pub(crate) fn disagrees(&self) {
-        self.lock().disagreements += 1;
+    /// Notes down what was decided, and what would have been by its answer in shadow.
+    pub(crate) fn decided_in_shadow<D: Hash + PartialEq>(
+        &self,
+        about: &About,
+        decided: &D,
+        would_be: &D,
+    ) {
+        let mut warm = self.lock();
+        if warm.repeats.is_news(&about.subject, &(decided, would_be), about.now) {
+            warm.disagreements += u64::from(decided != would_be);
+        }
     }
 
     /// Whether it may be asked at this time.

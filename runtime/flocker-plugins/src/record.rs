@@ -2,6 +2,7 @@
 //!
 //! A folder of segments; each is complete in itself, and the oldest ones go when the folder grows beyond its limit. The
 //! records serve people, not the cluster: writing never delays a decision, and a full disk loses records and nothing else.
+//! The same answer to the same question, over and over, is written down once in a while.
 //!
 //! ```text
 //! segment = magic, frame…      frame = length u32, CRC-32 of the payload u32, payload (postcard)
@@ -21,12 +22,13 @@ use std::{
     time::Duration,
 };
 
+use flocker_model::Timestamp;
 use flocker_planner::PolicyFailure;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     bindings::flocker::plugin::types, columns::Column, guest::Spent, hooks::Ask, names::Names,
-    own_limits::OwnLimits, plugin::Plugin, view::Seen,
+    own_limits::OwnLimits, plugin::Plugin, repeats::Repeats, view::Seen,
 };
 
 /// What a segment begins with: the format and its version.
@@ -175,8 +177,13 @@ impl Recorder {
         fs::create_dir_all(folder).map_err(at(folder))?;
         let next = segments(folder)?.last().map_or(0, |(number, _)| number + 1);
         let (jobs, inbox) = sync_channel(WAITING_MAX);
-        let mut writer =
-            Writer { config: config.clone(), next, segment: None, known: Known::default() };
+        let mut writer = Writer {
+            config: config.clone(),
+            next,
+            segment: None,
+            known: Known::default(),
+            repeats: Repeats::default(),
+        };
         std::thread::Builder::new()
             .name("plugin-records".into())
             .spawn(move || writer.run(&inbox))
@@ -213,6 +220,7 @@ struct Writer {
     next: u64,
     segment: Option<Segment>,
     known: Known,
+    repeats: Repeats,
 }
 
 /// What the present segment holds already, and its position among its like.
@@ -255,12 +263,23 @@ impl Writer {
         }
     }
 
+    /// Whether it is not what the same plugin said to the same question just before.
+    fn is_news(&mut self, asked: &Asked) -> bool {
+        let Asked { kind, digest, settings, question, names, verdict, .. } = asked;
+        let subject = (kind, digest, settings, asked.context.shadow, question, names);
+        let now = Timestamp(asked.context.now_ms);
+        self.repeats.is_news(&subject, verdict, now)
+    }
+
     fn flush(&mut self) -> Result<(), RecordError> {
         let Some(segment) = &mut self.segment else { return Ok(()) };
         segment.file.flush().map_err(at(&segment.path))
     }
 
     fn write(&mut self, mut asked: Asked) -> Result<(), RecordError> {
+        if !self.is_news(&asked) {
+            return Ok(());
+        }
         if self.segment.as_ref().is_none_or(|segment| segment.bytes > self.config.segment_bytes()) {
             self.begin()?;
         }

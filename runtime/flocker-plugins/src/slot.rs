@@ -1,7 +1,7 @@
 //! A place in the order of plugins: the build that is there now, the one before it, and the one that wants to be next;
 //! who of them is asked, and whose answer counts.
 
-use std::sync::Arc;
+use std::{hash::Hash, sync::Arc};
 
 use flocker_model::Timestamp;
 use flocker_planner::PolicyAnswer;
@@ -105,9 +105,16 @@ impl Slot {
     }
 }
 
+/// What a decision is about, see [`crate::hooks::Ask::subject`], and when it is made.
+pub(crate) struct About {
+    pub(crate) subject: (&'static str, Vec<u8>),
+    pub(crate) now: Timestamp,
+}
+
 /// Counts whose answers in shadow would have led to something else: those of plugins in shadow alone, those of a new
-/// build in the place of the present one's.
-pub(crate) fn compare<A: Clone, D: PartialEq>(
+/// build in the place of the present one's. What is decided over and over counts once.
+pub(crate) fn compare<A: Clone, D: Hash + PartialEq>(
+    about: &About,
     seats: &[Seat],
     answers: &[PolicyAnswer<A>],
     decide: &dyn Fn(Vec<PolicyAnswer<A>>) -> D,
@@ -121,14 +128,14 @@ pub(crate) fn compare<A: Clone, D: PartialEq>(
         let counts = PolicyAnswer { shadow: false, ..answer.clone() };
         match &seat.part {
             Part::Counts => {
-                if answer.answer.is_ok() && decide(vec![counts]) != decided {
-                    seat.plugin.disagrees();
+                if answer.answer.is_ok() {
+                    seat.plugin.decided_in_shadow(about, &decided, &decide(vec![counts]));
                 }
             }
             Part::Probe => {}
             Part::Trial { trial, beside } => {
-                let agrees = decide(instead(answers, *beside, counts)) == decided;
-                trial.decided(answer.answer.as_ref().map(drop), agrees);
+                let would_be = decide(instead(answers, *beside, counts));
+                trial.decided(about, answer.answer.as_ref().map(drop), &decided, &would_be);
                 if let Err(failure) = &answer.answer {
                     tracing::error!(plugin = %answer.policy, digest = %answer.digest, class = %failure.class, "the new build failed in shadow and is not used: {}", failure.message);
                 }

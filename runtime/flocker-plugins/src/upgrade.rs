@@ -8,6 +8,7 @@
 //! ```
 
 use std::{
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,9 +16,9 @@ use std::{
 use flocker_model::Timestamp;
 use flocker_planner::PolicyFailure;
 
-use crate::plugin::Plugin;
+use crate::{plugin::Plugin, repeats::Repeats, slot::About};
 
-/// So many decisions in shadow let a new build count. A mistake that shows less often than that is what the breaker and
+/// So many different decisions in shadow let a new build count; one that is made over and over is one. A mistake that shows less often than that is what the breaker and
 /// the build before are for.
 pub const SHADOW_DECISIONS: u64 = 20;
 
@@ -32,11 +33,12 @@ pub(crate) struct Trial {
     tally: Mutex<Tally>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Tally {
     decisions: u64,
     disagreements: u64,
     failed: Option<PolicyFailure>,
+    repeats: Repeats,
 }
 
 /// How a new build stands, for `flocker plugin ls`.
@@ -46,7 +48,7 @@ pub struct TrialInfo {
     pub version: String,
     /// `sha256:…` of the file.
     pub digest: String,
-    /// Decisions in shadow so far.
+    /// Different decisions in shadow so far.
     pub decisions: u64,
     /// How many are wanted.
     pub wanted: u64,
@@ -72,13 +74,21 @@ impl Trial {
         self.lock().failed.is_none()
     }
 
-    /// Notes down what became of a decision with its answer instead of the present build's.
-    pub(crate) fn decided(&self, answered: Result<(), &PolicyFailure>, agrees: bool) {
+    /// Notes down what was decided, and what would have been with its answer instead of the present build's.
+    pub(crate) fn decided<D: Hash + PartialEq>(
+        &self,
+        about: &About,
+        answered: Result<(), &PolicyFailure>,
+        decided: &D,
+        would_be: &D,
+    ) {
         let mut tally = self.lock();
-        tally.decisions += 1;
-        match answered {
-            Ok(()) => tally.disagreements += u64::from(!agrees),
-            Err(failure) => tally.failed = Some(failure.clone()),
+        if let Err(failure) = answered {
+            tally.decisions += 1;
+            tally.failed = Some(failure.clone());
+        } else if tally.repeats.is_news(&about.subject, &(decided, would_be), about.now) {
+            tally.decisions += 1;
+            tally.disagreements += u64::from(decided != would_be);
         }
     }
 
@@ -89,15 +99,15 @@ impl Trial {
     }
 
     pub(crate) fn info(&self) -> TrialInfo {
-        let Tally { decisions, disagreements, failed } = self.lock().clone();
+        let Tally { decisions, disagreements, failed, .. } = &*self.lock();
         TrialInfo {
             version: self.plugin.loaded.version.clone(),
             digest: self.plugin.loaded.digest.clone(),
-            decisions,
+            decisions: *decisions,
             wanted: SHADOW_DECISIONS,
             until: self.until,
-            disagreements,
-            failed,
+            disagreements: *disagreements,
+            failed: failed.clone(),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{Ask, Entry, exported, reason};
 use crate::{
     bindings::{exports::flocker::plugin::failover, flocker::plugin::types},
     contract::Hook,
+    record,
 };
 
 /// `failover.decide`.
@@ -35,6 +36,10 @@ impl Ask for Decide {
             attrs: Vec::new(),
         };
         Self { incident, volumes: question.volumes.clone() }
+    }
+
+    fn subject(&self) -> Vec<u8> {
+        record::bytes(&(self.incident.node, self.incident.fenced, &self.volumes))
     }
 
     fn put(&self, entry: Entry<'_>) -> wasmtime::Result<Result<Self::Verdict, types::Failure>> {

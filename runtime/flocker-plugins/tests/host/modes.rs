@@ -51,6 +51,21 @@ fn a_plugin_in_shadow_is_asked_and_not_obeyed() {
 }
 
 #[test]
+fn what_is_decided_over_and_over_is_one_disagreement() {
+    let world = World::new();
+    load(&world, "active.wasm", &prefers(1), Mode::Active);
+    load(&world, "other.wasm", &prefers(2), Mode::Shadow);
+
+    for _ in 0..10 {
+        world.decide_about("shop");
+        world.decide_about("wiki");
+    }
+
+    let shadow = &world.host.list()[1];
+    assert_eq!((shadow.calls, shadow.disagreements), (20, 2));
+}
+
+#[test]
 fn alone_in_shadow_it_leaves_the_decision_to_the_built_in_policy() {
     let world = World::new();
     load(&world, "other.wasm", &prefers(2), Mode::Shadow);

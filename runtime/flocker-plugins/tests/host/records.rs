@@ -3,11 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use flocker_model::{OperationId, Timestamp};
-use flocker_planner::{Incident, PlacementQuestion, Policies};
+use flocker_model::{AppName, OperationId, Timestamp};
+use flocker_planner::{ClusterView, Incident, PlacementQuestion, Policies};
 use flocker_plugins::{Difference, HostConfig, PluginHost, RecordsConfig, ReplayReport};
 use tempfile::TempDir;
 
@@ -17,6 +18,11 @@ use crate::{
     replays::moment,
     world::{configured, question, view},
 };
+
+/// A question about one of many apps.
+fn about(n: usize) -> PlacementQuestion {
+    PlacementQuestion { name: AppName::new(format!("app-{n}")).unwrap(), ..question() }
+}
 
 pub(crate) struct Recorded {
     folder: TempDir,
@@ -42,7 +48,7 @@ impl Recorded {
         host.load(&configured(plugin, "", 1)).unwrap();
         for n in 0..times {
             let decision = OperationId::new(format!("op-{n}")).unwrap();
-            host.place(&view(), &PlacementQuestion { decision, ..question() });
+            host.place(&view(), &PlacementQuestion { decision, ..about(n) });
         }
         host.flush_records();
     }
@@ -270,7 +276,7 @@ fn the_oldest_records_make_room_for_the_newest() {
     host.load(&configured(&wasm("spread"), "", 1)).unwrap();
     for n in 0..600 {
         let decision = OperationId::new(format!("op-{n}")).unwrap();
-        host.place(&view(), &PlacementQuestion { decision, ..question() });
+        host.place(&view(), &PlacementQuestion { decision, ..about(n) });
         // The queue is bounded, and none must be dropped here.
         host.flush_records();
     }
@@ -280,6 +286,24 @@ fn the_oldest_records_make_room_for_the_newest() {
     let report = recorded.replay(&wasm("spread"));
     assert!(report.asked > 10 && report.asked < 600, "{}", report.asked);
     assert_eq!((report.same, report.damaged.len()), (report.asked, 0));
+}
+
+#[test]
+fn what_is_said_over_and_over_is_written_down_once_in_a_while() {
+    let recorded = Recorded::new();
+    let host = recorded.host(1 << 20);
+    host.load(&configured(&wasm("spread"), "", 1)).unwrap();
+    for second in 0..100 {
+        let now = view().now + Duration::from_secs(second);
+        let decision = OperationId::new(format!("op-{second}")).unwrap();
+        let view = ClusterView { now, ..ClusterView::clone(&view()) };
+        host.place(&Arc::new(view), &PlacementQuestion { decision, ..question() });
+    }
+    host.flush_records();
+
+    let report = recorded.replay(&wasm("spread"));
+
+    assert_eq!((report.asked, report.same), (2, 2), "at the beginning, and after a minute");
 }
 
 #[test]

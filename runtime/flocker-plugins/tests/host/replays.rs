@@ -21,9 +21,10 @@ const TIMES: u32 = 2000;
 const SECOND: u64 = 1000;
 const POLICIES: [(&str, u64); 4] = [("spread", 1), ("level", 1), ("gfs", 2), ("careful", 1)];
 
-/// A cluster that is another one at each moment: loads, writes and snapshots go on.
+/// A cluster that is another one at each moment: loads, writes and snapshots go on. What is said over and over is
+/// recorded once a minute, so moments are further apart.
 pub(crate) fn moment(n: u32) -> Arc<ClusterView> {
-    let now = Timestamp(20_000 * 86_400 * SECOND + u64::from(n) * 37 * SECOND);
+    let now = Timestamp(20_000 * 86_400 * SECOND + u64::from(n) * 61 * SECOND);
     let mut cluster = ClusterView { now, ..ClusterView::clone(&view()) };
     for (node, row) in (0..).zip(&mut cluster.nodes) {
         row.memory_promised = ByteSize::gib((u64::from(n) + 5 * node) % 16);

@@ -107,9 +107,19 @@ impl World {
     }
 
     pub(crate) fn decide_at(&self, now: Timestamp) -> Decision {
+        self.decided(now, &question())
+    }
+
+    /// Asks about another app.
+    pub(crate) fn decide_about(&self, app: &str) -> Decision {
+        let name = AppName::new(app).unwrap();
+        self.decided(view().now, &PlacementQuestion { name, ..question() })
+    }
+
+    fn decided(&self, now: Timestamp, question: &PlacementQuestion) -> Decision {
         let view = Arc::new(ClusterView { now, ..ClusterView::clone(&view()) });
-        let answers = self.host.place(&view, &question());
-        decide(&view, &question(), answers, &BuiltIn)
+        let answers = self.host.place(&view, question);
+        decide(&view, question, answers, &BuiltIn)
     }
 
     pub(crate) fn decide(&self) -> Decision {
