@@ -4,6 +4,7 @@
 //! again, which every step allows.
 
 mod control;
+mod failing;
 mod observation;
 mod order;
 mod remote;

@@ -17,7 +17,7 @@ use flocker_ports::{Clock as _, ObservedContainer, StoragePlugin, SystemClock};
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::{observation, watch};
+use super::{failing, observation, watch};
 
 /// Serves operators.
 pub(crate) fn control_server(
@@ -57,9 +57,10 @@ impl control_server::Control for Served {
     ) -> Result<Response<v1::StatusReply>, Status> {
         let state = self.state().await?;
         let running = state.operations.values().rev().filter(|o| !o.state.is_final());
-        let troubles =
+        let now = SystemClock.now();
+        let records =
             state.troubles.iter().map(|(key, reason)| format!("record `{key}`: {reason}"));
-        let troubles = troubles.collect();
+        let troubles = records.chain(failing::troubles(&self.policies.list(), now)).collect();
         Ok(Response::new(v1::StatusReply {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.node.to_string(),
@@ -67,7 +68,7 @@ impl control_server::Control for Served {
             apps: self.apps(&state),
             operations: messages(running),
             troubles,
-            now_ms: SystemClock.now().0,
+            now_ms: now.0,
         }))
     }
 
