@@ -2,9 +2,11 @@
 
 mod silence;
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use flocker_model::VolumeName;
-use flocker_planner::{DecidedBy, Decision, Shadow};
+use flocker_model::{Timestamp, VolumeName};
+use flocker_planner::{DecidedBy, Decision, Opinion, Settled, Shadow};
 use serde_json::{Value, json};
 
 pub(crate) use silence::with_silence;
@@ -21,8 +23,23 @@ pub(crate) fn document(decision: &Decision) -> Bytes {
     let candidates: Vec<Value> = decision
         .candidates
         .iter()
-        .map(|c| json!({ "node": c.node.as_str(), "score": c.score, "reasons": c.reasons }))
+        .map(|c| {
+            let opinion =
+                |o: &Opinion| json!({ "policy": o.policy, "weight": o.weight, "score": o.score });
+            json!({
+                "node": c.node.as_str(), "score": c.score, "reasons": c.reasons,
+                "opinions": c.opinions.iter().map(opinion).collect::<Vec<_>>(),
+            })
+        })
         .collect();
+    let tie = decision.tie.as_ref().map(|tie| {
+        let settled = match tie.settled {
+            Settled::Present => "present-node",
+            Settled::Lot => "lot",
+        };
+        let with = tie.with.iter().map(flocker_model::NodeName::as_str);
+        json!({ "with": with.collect::<Vec<_>>(), "settled_by": settled })
+    });
     let excluded: Vec<Value> = decision
         .excluded
         .iter()
@@ -47,16 +64,18 @@ pub(crate) fn document(decision: &Decision) -> Bytes {
     let document = json!({
         "v": 1,
         "id": decision.id.as_str(),
+        "at_ms": decision.at.0,
         "app": decision.app.as_str(),
         "purpose": decision.purpose.to_string(),
         "chosen": decision.chosen.as_ref().map(flocker_model::NodeName::as_str),
         "decided_by": by,
         "candidates": candidates,
+        "tie": tie,
         "excluded": excluded,
         "consulted": consulted,
         "failures": failures,
         "shadows": shadows,
-        "text": decision.to_string(),
+        "text": format!("{decision}decided at {}\n", moment(decision.at)),
     });
     Bytes::from(document.to_string())
 }
@@ -76,6 +95,12 @@ pub(crate) fn with_troubles(
     let trouble = |(volume, trouble): &(VolumeName, String)| json!({ "volume": volume.as_str(), "trouble": trouble });
     document["troubles"] = troubles.iter().map(trouble).collect();
     Bytes::from(document.to_string())
+}
+
+/// A moment, in UTC, of those that the library knows.
+fn moment(at: Timestamp) -> String {
+    let at = Duration::from_millis(at.0).min(Duration::from_secs(253_402_300_799));
+    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + at).to_string()
 }
 
 /// What a policy in shadow would have chosen, or why its answer could not have been used.

@@ -18,11 +18,12 @@ mod view;
 pub use backups::{Copied, Droppable, Due, PruneQuestion, Schedule, ScheduleQuestion};
 pub use failover::{Course, Incident, Verdict};
 pub use placement::{
-    Allowed, BuiltIn, DecidedBy, Decision, Excluded, SCORE_MAX, Shadow, candidates, check, decide,
-    place, worth_moving,
+    Allowed, BuiltIn, DecidedBy, Decision, Excluded, SCORE_MAX, Settled, Shadow, Tie, candidates,
+    check, decide, place, worth_moving,
 };
 pub use policies::{
     Answer, AppRow, Candidate, ClusterView, Consultation, Consulted, Evidence, Failed, NodeRow,
-    PlacementQuestion, Policies, PolicyAnswer, PolicyFailure, Reason, ReplicaRow, VolumeRow,
+    Opinion, PlacementQuestion, Policies, PolicyAnswer, PolicyFailure, Reason, ReplicaRow,
+    VolumeRow,
 };
 pub use rebalance::{ProposedMove, RebalanceQuestion};

@@ -13,12 +13,12 @@ use flocker_model::{NodeName, PlacementRules};
 
 pub use self::{
     builtin::BuiltIn,
-    decision::{DecidedBy, Decision, Shadow},
+    decision::{DecidedBy, Decision, Settled, Shadow, Tie},
     rules::{Allowed, Excluded, candidates},
 };
 use crate::{
-    Answer, Candidate, ClusterView, PlacementQuestion, Policies, PolicyAnswer, PolicyFailure,
-    policies::sift,
+    Answer, Candidate, ClusterView, Opinion, PlacementQuestion, Policies, PolicyAnswer,
+    PolicyFailure, policies::sift,
 };
 
 /// The best score there is. The scale is absolute, so 5000 of one policy means what 5000 of another does, and scores of
@@ -84,7 +84,7 @@ pub fn decide(
     answers: Vec<PolicyAnswer<Answer>>,
     fallback: &BuiltIn,
 ) -> Decision {
-    let mut decision = Decision::new(question);
+    let mut decision = Decision::new(question, view.now);
     decision.shadows = shadows(view, question, &answers);
     let mut opinions = valid(question, answers, &mut decision);
     if question.candidates.is_empty() {
@@ -100,7 +100,19 @@ pub fn decide(
     decision.candidates = weigh(view, question, &opinions);
     let best = decision.candidates.first().filter(|c| c.score.is_some());
     decision.chosen = best.map(|c| c.node.clone());
+    decision.tie = tie(view, question, &decision.candidates);
     decision
+}
+
+/// How the best of the candidates came before others of the same score.
+fn tie(view: &ClusterView, question: &PlacementQuestion, best: &[Candidate]) -> Option<Tie> {
+    let (best, others) = best.split_first()?;
+    let equal = |other: &&Candidate| best.score.is_some() && other.score == best.score;
+    let with: Vec<_> = others.iter().take_while(equal).map(|c| c.node.clone()).collect();
+    let current = question.current.and_then(|row| view.nodes.get(usize::try_from(row).ok()?));
+    let stays = current.is_some_and(|current| current.name == best.node);
+    let settled = if stays { Settled::Present } else { Settled::Lot };
+    (!with.is_empty()).then_some(Tie { with, settled })
 }
 
 /// Where each policy in shadow would have put the app, had it been the only one.
@@ -145,25 +157,32 @@ fn weigh(
 ) -> Vec<Candidate> {
     // If no weight counts, all opinions count alike: a policy whose weight is 0 can still be the only one.
     let total: u64 = opinions.iter().map(|(_, weight, _)| u64::from(*weight)).sum();
-    let weight_of = |weight: u32| if total == 0 { 1 } else { u64::from(weight) };
-    let divisor = opinions.iter().map(|(_, weight, _)| weight_of(*weight)).sum::<u64>().max(1);
+    let weight_of = |weight: u32| if total == 0 { 1 } else { weight };
+    let weights = opinions.iter().map(|(_, weight, _)| u64::from(weight_of(*weight)));
+    let divisor = weights.sum::<u64>().max(1);
     let mut weighed: Vec<_> = question
         .candidates
         .iter()
         .enumerate()
         .filter_map(|(position, row)| {
             let node = &view.nodes.get(usize::try_from(*row).ok()?)?.name;
-            let mut reasons = Vec::new();
+            let (mut reasons, mut said_so) = (Vec::new(), Vec::new());
             let mut sum = Some(0);
             for (policy, weight, answer) in opinions {
                 let score = u64::try_from(answer.scores.get(position).copied().unwrap_or(-1)).ok();
+                let weight = weight_of(*weight);
                 reasons.push(said(policy, *row, score, answer));
+                said_so.push(Opinion {
+                    policy: policy.clone(),
+                    weight,
+                    score: score.and_then(|score| u32::try_from(score).ok()),
+                });
                 // One refusal is enough.
-                sum = sum.zip(score).map(|(sum, score)| sum + score * weight_of(*weight));
+                sum = sum.zip(score).map(|(sum, score)| sum + score * u64::from(weight));
             }
             let score = sum.and_then(|sum| u32::try_from(sum / divisor).ok());
             let stays = question.current == Some(*row);
-            Some((stays, Candidate { node: node.clone(), score, reasons }))
+            Some((stays, Candidate { node: node.clone(), score, reasons, opinions: said_so }))
         })
         .collect();
     weighed.sort_by_key(|(stays, c)| {

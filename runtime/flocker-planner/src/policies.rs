@@ -340,6 +340,19 @@ pub struct Candidate {
     pub score: Option<u32>,
     /// Who said what about it.
     pub reasons: Vec<String>,
+    /// What the score is made of.
+    pub opinions: Vec<Opinion>,
+}
+
+/// What one policy gave to one candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opinion {
+    /// Its name and version.
+    pub policy: String,
+    /// Its share in the score: so many parts of all weights together.
+    pub weight: u32,
+    /// 0 to 10000; `None` when it refused.
+    pub score: Option<u32>,
 }
 
 /// What the tests of several hooks need.

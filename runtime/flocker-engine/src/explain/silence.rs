@@ -10,6 +10,7 @@ use flocker_planner::{
 };
 use serde_json::{Value, json};
 
+use super::moment;
 use crate::records;
 
 /// The explanation of an app whose node is silent: what was decided about its volumes comes before why it is where it is.
@@ -78,12 +79,6 @@ fn would(course: &Course<NodeName>) -> String {
         Course::Wait { again } => format!("wait for {}", span(*again)),
         Course::Freeze => "leave it to an operator".to_owned(),
     }
-}
-
-/// A moment, in UTC, of those that the library knows.
-fn moment(at: Timestamp) -> String {
-    let at = Duration::from_millis(at.0).min(Duration::from_secs(253_402_300_799));
-    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + at).to_string()
 }
 
 /// As exact as people want it.

@@ -85,10 +85,29 @@ async fn an_app_that_fits_nowhere_is_explained_node_by_node() {
     let told = world.control().explain("shop").await.unwrap();
     let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
     let text = told["text"].as_str().unwrap();
-    assert!(text.contains("no node"), "{text}");
+    assert!(text.contains("no node") && text.contains("decided at 2026-01-01T00:00:"), "{text}");
     for node in ["n1", "n2", "n3"] {
         assert!(text.contains(&format!("  {node} ")), "{text}");
     }
     assert!(text.contains("has no label `zone`"), "{text}");
     assert_eq!(told["excluded"].as_array().unwrap().len(), 3, "{told:#}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_an_app_is_where_it_is_can_be_told_without_reading_code() {
+    let world = booted().await;
+    let id = deployed(&world, SHOP).await;
+    ended(&world, &id).await;
+
+    let told = world.control().explain("shop").await.unwrap();
+
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    let text = told["text"].as_str().unwrap();
+    assert!(text.contains("decided at 2026-01-01T00:00:"), "{text}");
+    assert!(told["at_ms"].as_u64().unwrap() > 0, "{told:#}");
+    let best = &told["candidates"][0];
+    let given = &best["opinions"][0];
+    assert_eq!((&given["score"], &given["weight"]), (&best["score"], &1.into()), "{told:#}");
+    // Three nodes that are alike.
+    assert_eq!(told["tie"]["settled_by"], "lot", "{told:#}");
 }

@@ -2,10 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use flocker_model::{AppName, NodeName, OperationId, Purpose};
+use flocker_model::{AppName, NodeName, OperationId, Purpose, Timestamp};
 
 use super::Excluded;
-use crate::{Candidate, Consulted, Evidence, Failed, PlacementQuestion, PolicyFailure};
+use crate::{Candidate, Consulted, Evidence, Failed, Opinion, PlacementQuestion, PolicyFailure};
 
 /// Who had the last word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +31,31 @@ pub struct Shadow {
     pub would: Result<Option<NodeName>, PolicyFailure>,
 }
 
+/// Candidates that are as good as the best one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tie {
+    /// The others.
+    pub with: Vec<NodeName>,
+    /// Why the best one comes before them.
+    pub settled: Settled,
+}
+
+/// How a tie is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The app is there already.
+    Present,
+    /// By a lot, which follows from the decision's id and the names of the nodes.
+    Lot,
+}
+
 /// Where an app goes, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// The decision's id; the operation that follows from it has the same.
     pub id: OperationId,
+    /// When it was made.
+    pub at: Timestamp,
     /// The app.
     pub app: AppName,
     /// Why it was asked.
@@ -46,6 +66,8 @@ pub struct Decision {
     pub decided_by: DecidedBy,
     /// The nodes that policies were asked about, the best first.
     pub candidates: Vec<Candidate>,
+    /// Others that are as good as the first of them.
+    pub tie: Option<Tie>,
     /// The nodes that a hard rule excluded.
     pub excluded: Vec<Excluded>,
     /// Everybody who was asked.
@@ -60,20 +82,45 @@ pub struct Decision {
 
 impl Decision {
     /// A decision about nothing yet.
-    pub(super) fn new(question: &PlacementQuestion) -> Self {
+    pub(super) fn new(question: &PlacementQuestion, at: Timestamp) -> Self {
         Self {
             id: question.decision.clone(),
+            at,
             app: question.name.clone(),
             purpose: question.purpose,
             chosen: None,
             decided_by: DecidedBy::Rules,
             candidates: Vec::new(),
+            tie: None,
             excluded: Vec::new(),
             consulted: Vec::new(),
             failures: Vec::new(),
             shadows: Vec::new(),
             ask_again: None,
         }
+    }
+
+    /// How scores are made of opinions, for people; `None` where there is one opinion at most.
+    fn weights(&self) -> Option<String> {
+        let opinions = &self.candidates.first()?.opinions;
+        let total: u64 = opinions.iter().map(|opinion| u64::from(opinion.weight)).sum();
+        let share = |o: &Opinion| format!("{}/{total} {}", o.weight, o.policy);
+        (opinions.len() > 1).then(|| opinions.iter().map(share).collect::<Vec<_>>().join(" + "))
+    }
+
+    /// Why the first of several equally good nodes comes first, for people.
+    fn why_first(&self) -> Option<String> {
+        let (first, tie) = (self.candidates.first()?, self.tie.as_ref()?);
+        let others: Vec<_> = tie.with.iter().map(|node| format!("`{node}`")).collect();
+        let (first, others) = (&first.node, others.join(", "));
+        Some(match tie.settled {
+            Settled::Present => {
+                format!("`{first}` comes before {others} of the same score, as the app is there")
+            }
+            Settled::Lot => format!(
+                "`{first}` comes before {others} of the same score by a lot, drawn from the decision's id"
+            ),
+        })
     }
 
     /// Why no node was chosen, for people; `None` when one was.
@@ -125,6 +172,12 @@ impl fmt::Display for Decision {
             DecidedBy::Operator => "an operator, who named the node; the policies say",
         };
         writeln!(f, "decided by {by}")?;
+        if let Some(weights) = self.weights() {
+            writeln!(f, "a score is {weights}, and one refusal is enough")?;
+        }
+        if let Some(why) = self.why_first() {
+            writeln!(f, "{why}")?;
+        }
         for candidate in &self.candidates {
             let score = candidate.score.map_or_else(|| "refused".to_owned(), |s| s.to_string());
             writeln!(f, "  {:<12} {score:>7}   {}", candidate.node, candidate.reasons.join(", "))?;

@@ -101,11 +101,51 @@ fn weights_count_and_one_refusal_is_enough() {
         expect![[r#"
             app `shop` (create): `b`
             decided by the policies
+            a score is 3/4 fast 1.0.0 + 1/4 careful 1.0.0, and one refusal is enough
               b               6000   fast 1.0.0: 8000, careful 1.0.0: 0
               c               2250   fast 1.0.0: 0, careful 1.0.0: 9000
               a            refused   fast 1.0.0: 10000, careful 1.0.0: refused (its rack is hot)
         "#]],
     );
+}
+
+#[test]
+fn a_tie_is_settled_by_where_the_app_is_and_otherwise_by_a_lot() {
+    let equal = || vec![said_by("flat 1.0.0", 1, scores(&[5000, 5000, 4000]))];
+    check_decision(
+        equal(),
+        expect![[r#"
+            app `shop` (create): `a`
+            decided by the policies
+            `a` comes before `b` of the same score by a lot, drawn from the decision's id
+              a               5000   flat 1.0.0: 5000
+              b               5000   flat 1.0.0: 5000
+              c               4000   flat 1.0.0: 4000
+        "#]],
+    );
+    let there = PlacementQuestion { current: Some(1), ..question(vec![0, 1, 2]) };
+
+    let decision = decide(&three(), &there, equal(), &BuiltIn);
+
+    let with = vec![NodeName::new("a").unwrap()];
+    assert_eq!(decision.tie, Some(Tie { with, settled: Settled::Present }));
+    assert_eq!(decision.at, Timestamp(1_000));
+}
+
+#[test]
+fn what_each_policy_gave_is_kept_with_its_weight() {
+    let answers = vec![
+        said_by("mute 1.0.0", 0, scores(&[10_000, 8000, 0])),
+        said_by("strict 1.0.0", 0, scores(&[-1, 0, 9000])),
+    ];
+    let decision = decide(&three(), &question(vec![0, 1, 2]), answers, &BuiltIn);
+
+    let best = &decision.candidates[0];
+    let given = best.opinions.iter().map(|o| (o.policy.as_str(), o.weight, o.score));
+    // Where no weight counts, all count alike.
+    let expected = [("mute 1.0.0", 1, Some(0)), ("strict 1.0.0", 1, Some(9000))];
+    assert_eq!((best.score, given.collect::<Vec<_>>()), (Some(4500), expected.to_vec()));
+    assert_eq!(decision.tie, None);
 }
 
 #[test]
