@@ -93,6 +93,8 @@ impl fmt::Debug for PluginHost {
 pub enum Reloaded {
     /// The file is what is loaded already.
     Unchanged,
+    /// It was not there before, and counts from now on.
+    Loaded,
     /// It is asked beside the present build until it has earned its place.
     Waiting,
     /// Nobody acted on the build before either: it took its place at once.
@@ -146,10 +148,57 @@ impl PluginHost {
     /// # Errors
     /// [`LoadError`]; the present build then goes on as before.
     pub fn reload(&self, configured: &Configured, now: Timestamp) -> Result<Reloaded, LoadError> {
+        self.reload_nth(configured, 0, now)
+    }
+
+    /// Makes the plugins those of a configuration: reloads what is there, with its present settings, weight, mode and
+    /// limits, loads what is new, and lets go of what is gone. One that cannot be used keeps nobody else from it. Says
+    /// what became of each.
+    pub fn reconfigure(
+        &self,
+        configured: &[Configured],
+        now: Timestamp,
+    ) -> Vec<Result<Reloaded, LoadError>> {
+        let times = |path: &Path, all: &[Configured]| all.iter().filter(|c| c.path == path).count();
+        let mut kept = Vec::new();
+        for slot in self.plugins() {
+            let path = &slot.current.path;
+            let before = kept.iter().filter(|other: &&Slot| other.current.path == *path).count();
+            if before < times(path, configured) {
+                kept.push(slot);
+            } else {
+                tracing::info!(plugin = %slot.current.loaded.name, "plugin let go: it is not configured any more");
+            }
+        }
+        *self.plugins.write().unwrap_or_else(PoisonError::into_inner) = kept;
+        // The same file may be configured several times.
+        let again = |(position, plugin): (usize, &Configured)| {
+            let nth = times(&plugin.path, configured.get(..position).unwrap_or_default());
+            let is_there = |slot: &Slot| slot.current.path == plugin.path;
+            if self.plugins().iter().filter(|slot| is_there(slot)).count() > nth {
+                self.reload_nth(plugin, nth, now)
+            } else {
+                self.load(plugin).map(|_| Reloaded::Loaded)
+            }
+        };
+        let became = configured.iter().enumerate().map(again).collect();
+        let mut plugins = self.plugins.write().unwrap_or_else(PoisonError::into_inner);
+        plugins.sort_by_key(|slot| configured.iter().position(|c| c.path == slot.current.path));
+        became
+    }
+
+    /// Of several plugins from the same file, this one.
+    fn reload_nth(
+        &self,
+        configured: &Configured,
+        nth: usize,
+        now: Timestamp,
+    ) -> Result<Reloaded, LoadError> {
         let path = &configured.path;
         let prepared = self.prepare(configured);
         let mut plugins = self.plugins.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(slot) = plugins.iter_mut().find(|slot| slot.current.path == *path) else {
+        let Some(slot) = plugins.iter_mut().filter(|slot| slot.current.path == *path).nth(nth)
+        else {
             let reason = Refusal::NotLoaded;
             return Err(LoadError { path: path.clone(), reason });
         };

@@ -56,7 +56,7 @@ With --config FILE, the same names, but for --log and --log-json, are keys of a 
   grants = [\"directory=pool:/srv/pool\"]";
 
 /// Keeps the volumes of containers on this node, and leads their clients to them. Runs in the foreground.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "flocker-runtime", version, after_help = EXAMPLES)]
 pub(crate) struct Flags {
     /// Read settings from this TOML file.
@@ -184,11 +184,19 @@ pub(crate) struct Config {
     pub(crate) zfs_helper: PathBuf,
     pub(crate) log: String,
     pub(crate) log_json: bool,
+    /// What it was read from.
+    flags: Flags,
 }
 
 impl Config {
+    /// What the daemon would be told if it were started now: its file may have changed.
+    pub(crate) fn read_again(&self) -> anyhow::Result<Self> {
+        Self::from_flags(self.flags.clone())
+    }
+
     /// Flags over file over defaults.
     pub(crate) fn from_flags(flags: Flags) -> anyhow::Result<Self> {
+        let told = flags.clone();
         let file = match &flags.config {
             None => File::default(),
             Some(path) => read(path)?,
@@ -252,6 +260,7 @@ impl Config {
             log: flags.log,
             log_json: flags.log_json,
             state_dir,
+            flags: told,
         })
     }
 }

@@ -179,8 +179,8 @@ impl Starting {
             let (leading, led) = (leader.clone(), stop.clone());
             tasks.spawn(async move { leading.lead(led).await });
         }
-        let (reloaded, configured) = (plugins.clone(), config.policies.clone());
-        tasks.spawn(plugins::reload_at_hangup(hangup, reloaded, configured, stop.clone()));
+        let reloaded = plugins.clone();
+        tasks.spawn(plugins::reload_at_hangup(hangup, reloaded, config.clone(), stop.clone()));
         let ending = plugins.clone();
         let answering =
             Answering { config: &config, leader, agent: agent.clone(), policies, store };
