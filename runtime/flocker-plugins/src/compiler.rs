@@ -12,7 +12,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use wasmtime::{Engine, component::Component};
 
 use crate::{backend, engine, load::Refusal};
@@ -102,6 +102,8 @@ fn compile(whose: For, cache: Option<&Path>) -> Option<()> {
     let limit = |most| Rlimit { current: Some(most), maximum: Some(most) };
     setrlimit(Resource::Data, limit(BYTES_MAX)).ok()?;
     setrlimit(Resource::Cpu, limit(CPU_SECONDS_MAX)).ok()?;
+    // Whoever waits for it has time; the apps of the machine have not. It is done all the same where that is not allowed.
+    let _ = nice(10);
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes).ok()?;
     let config = match whose {

@@ -28,6 +28,7 @@ use crate::{
     inspect::{self, Inspection},
     load::{self, Checked, LoadError, Refusal, Trust},
     own_limits::OwnLimits,
+    pending::{Pending, PendingInfo},
     plugin::{Asking, Loaded, Mode, Plugin, PluginInfo, Warm},
     record::{RecordError, Recorder},
     settings,
@@ -75,6 +76,7 @@ pub struct PluginHost {
     cache: Option<PathBuf>,
     recorder: Option<Recorder>,
     plugins: RwLock<Vec<Slot>>,
+    pending: Pending,
     dictionary: Arc<Dictionary>,
     /// The view that was asked about last: mostly the next question is about the same.
     frozen: Mutex<Option<Arc<Frozen>>>,
@@ -95,6 +97,8 @@ pub enum Reloaded {
     Unchanged,
     /// It was not there before, and counts from now on.
     Loaded,
+    /// It is still being loaded, as it was configured before.
+    Loading,
     /// It is asked beside the present build until it has earned its place.
     Waiting,
     /// Nobody acted on the build before either: it took its place at once.
@@ -123,6 +127,7 @@ impl PluginHost {
             cache: config.cache,
             recorder: recorder.map_err(|e: RecordError| EngineError::Records(e.to_string()))?,
             plugins: RwLock::default(),
+            pending: Pending::default(),
             dictionary: Arc::default(),
             frozen: Mutex::default(),
         })
@@ -133,12 +138,28 @@ impl PluginHost {
     /// # Errors
     /// [`LoadError`] says what the file is instead of a plugin, or what the plugin did. Nothing of it stays behind.
     pub fn load(&self, configured: &Configured) -> Result<Loaded, LoadError> {
-        let plugin = self.prepare(configured)?;
+        let plugin = self.prepare(configured).inspect_err(|error| {
+            self.pending.settled(&configured.path, Err(error));
+        })?;
         let loaded = plugin.loaded.clone();
         tracing::info!(plugin = %loaded.name, version = %loaded.version, digest = %loaded.digest, mode = plugin.mode.as_str(), "plugin loaded");
         let slot = Slot::new(plugin);
         self.plugins.write().unwrap_or_else(PoisonError::into_inner).push(slot);
+        // Only now: at no time it is in neither list.
+        self.pending.settled(&configured.path, Ok(()));
         Ok(loaded)
+    }
+
+    /// Counts plugins that are going to be loaded as ones that fail until they are: what they would have a say in is
+    /// decided without them.
+    pub fn announce(&self, configured: &[Configured], now: Timestamp) {
+        configured.iter().for_each(|plugin| self.pending.announce(plugin, now));
+    }
+
+    /// Plugins that were announced and are not loaded, with the reason where they will not be.
+    #[must_use]
+    pub fn pending(&self) -> Vec<PendingInfo> {
+        self.pending.list()
     }
 
     /// Loads a plugin's file again and checks the new build as any other. Where the present build's answers count, the new
@@ -160,8 +181,10 @@ impl PluginHost {
         now: Timestamp,
     ) -> Vec<Result<Reloaded, LoadError>> {
         let times = |path: &Path, all: &[Configured]| all.iter().filter(|c| c.path == path).count();
+        // Under one lock: another plugin may be loaded just now.
+        let mut plugins = self.plugins.write().unwrap_or_else(PoisonError::into_inner);
         let mut kept = Vec::new();
-        for slot in self.plugins() {
+        for slot in std::mem::take(&mut *plugins) {
             let path = &slot.current.path;
             let before = kept.iter().filter(|other: &&Slot| other.current.path == *path).count();
             if before < times(path, configured) {
@@ -170,21 +193,30 @@ impl PluginHost {
                 tracing::info!(plugin = %slot.current.loaded.name, "plugin let go: it is not configured any more");
             }
         }
-        *self.plugins.write().unwrap_or_else(PoisonError::into_inner) = kept;
+        *plugins = kept;
+        drop(plugins);
+        self.pending.keep(configured);
         // The same file may be configured several times.
         let again = |(position, plugin): (usize, &Configured)| {
             let nth = times(&plugin.path, configured.get(..position).unwrap_or_default());
             let is_there = |slot: &Slot| slot.current.path == plugin.path;
-            if self.plugins().iter().filter(|slot| is_there(slot)).count() > nth {
+            if self.pending.is_loading(&plugin.path) {
+                Ok(Reloaded::Loading)
+            } else if self.plugins().iter().filter(|slot| is_there(slot)).count() > nth {
                 self.reload_nth(plugin, nth, now)
             } else {
                 self.load(plugin).map(|_| Reloaded::Loaded)
             }
         };
         let became = configured.iter().enumerate().map(again).collect();
+        self.arrange(configured);
+        became
+    }
+
+    /// Puts plugins in the order in which they are configured, whenever they were loaded.
+    pub fn arrange(&self, configured: &[Configured]) {
         let mut plugins = self.plugins.write().unwrap_or_else(PoisonError::into_inner);
         plugins.sort_by_key(|slot| configured.iter().position(|c| c.path == slot.current.path));
-        became
     }
 
     /// Of several plugins from the same file, this one.
@@ -383,8 +415,9 @@ impl PluginHost {
         for slot in self.plugins() {
             slot.sit_down(Q::HOOK, view.now, &mut seats);
         }
+        let pending = self.pending.answers(Q::HOOK);
         if seats.is_empty() {
-            return Vec::new();
+            return pending;
         }
         let context = types::Context {
             decision_id: decision.to_string(),
@@ -398,10 +431,11 @@ impl PluginHost {
         let asking = Asking { context, source: &source, recorder: self.recorder.as_ref() };
         let (crossing, read) = (Q::of(question), |verdict| Q::read(verdict, view, question));
         let ask = |seat: &Seat| seat.plugin.ask(&asking, &crossing, seat.is_shadow(), &read);
-        let answers: Vec<_> = seats.iter().map(ask).collect();
+        let mut answers: Vec<_> = seats.iter().map(ask).collect();
         let about = About { subject: (Q::KIND, crossing.subject()), now: view.now };
         compare(&about, &seats, &answers, decide);
         self.settle(view.now);
+        answers.extend(pending);
         answers
     }
 }

@@ -3,7 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use flocker_plugins::{Configured, HostConfig, PluginBackend, PluginHost, RecordsConfig, Reloaded};
+use flocker_plugins::{
+    Configured, HostConfig, PendingInfo, PluginBackend, PluginHost, RecordsConfig, Reloaded,
+};
 use flocker_ports::{Clock as _, SystemClock};
 use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +22,12 @@ pub(crate) struct Plugins {
     pub(crate) backend: Option<Arc<PluginBackend>>,
 }
 
-/// Loads every policy, or none: a node does not start with other policies than it was told.
+/// A start waits so long for plugins to be compiled. A policy in Rust takes a second or two; one in Python takes minutes,
+/// and meanwhile apps would be without a leader.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Loads every policy, or none: a node does not start with other policies than it was told. Those that take too long to be
+/// compiled count as failing until they are loaded.
 pub(crate) async fn load(config: &Config) -> anyhow::Result<Arc<PluginHost>> {
     let state_dir = std::path::absolute(&config.state_dir)?;
     let records = RecordsConfig { folder: state_dir.join("records"), bytes_max: RECORDS_BYTES_MAX };
@@ -30,16 +37,47 @@ pub(crate) async fn load(config: &Config) -> anyhow::Result<Arc<PluginHost>> {
         signed_by: config.signed_by.clone(),
         ..HostConfig::default()
     };
-    let wanted = config.policies.clone();
-    // Compiling a component takes its time, and a plugin's own start may use its whole budget.
-    tokio::task::spawn_blocking(move || {
-        let host = PluginHost::new(host_config)?;
-        for plugin in wanted {
-            host.load(&plugin)?;
+    load_within(PATIENCE, host_config, config.policies.clone()).await
+}
+
+async fn load_within(
+    patience: Duration,
+    host_config: HostConfig,
+    wanted: Vec<Configured>,
+) -> anyhow::Result<Arc<PluginHost>> {
+    let host = tokio::task::spawn_blocking(|| PluginHost::new(host_config)).await??;
+    let host = Arc::new(host);
+    host.announce(&wanted, SystemClock.now());
+    let (done, mut loaded) = tokio::sync::oneshot::channel();
+    let loader = Arc::clone(&host);
+    // A thread of its own, which no end of the daemon waits for.
+    std::thread::Builder::new().name("plugin-loader".into()).spawn(move || {
+        // A small one does not wait for a large one.
+        let mut small_first: Vec<_> = wanted.iter().collect();
+        small_first.sort_by_key(|plugin| std::fs::metadata(&plugin.path).map_or(0, |m| m.len()));
+        // All of them, whatever becomes of the first.
+        let results = small_first.into_iter().map(|plugin| loader.load(plugin).map(drop));
+        let results: Vec<_> = results.collect();
+        loader.arrange(&wanted);
+        // Nobody may be waiting any more.
+        let _ = done.send(results);
+    })?;
+    match tokio::time::timeout(patience, &mut loaded).await {
+        Ok(results) => results?.into_iter().collect::<Result<(), _>>()?,
+        Err(_) => {
+            let names: Vec<_> = host.pending().iter().map(PendingInfo::name).collect();
+            tracing::warn!(
+                plugins = names.join(", "),
+                "plugins are still being compiled; the node starts, and decides without them until that is done\nhint: this is so once for each build; `flocker plugin check FILE` says how it goes elsewhere"
+            );
+            tokio::spawn(async move {
+                for error in loaded.await.into_iter().flatten().filter_map(Result::err) {
+                    tracing::error!(%error, "it is decided without this plugin");
+                }
+            });
         }
-        Ok(Arc::new(host))
-    })
-    .await?
+    }
+    Ok(host)
 }
 
 /// How often is looked whether a new build was in shadow for long enough.
@@ -90,6 +128,9 @@ fn reload(plugins: &Plugins, config: &Config) -> Vec<Configured> {
         match became {
             // The host says so itself.
             Ok(Reloaded::Loaded | Reloaded::Waiting | Reloaded::Replaced { .. }) => {}
+            Ok(Reloaded::Loading) => {
+                tracing::warn!(plugin = %plugin.path.display(), "the plugin is still being compiled, as it was configured before\nhint: send SIGHUP again when `flocker plugin ls` shows it");
+            }
             Ok(Reloaded::Unchanged) => {
                 tracing::info!(plugin = %plugin.path.display(), "the plugin and its settings are the same");
             }
@@ -183,6 +224,29 @@ mod tests {
 
     fn names(plugins: &[PluginInfo]) -> Vec<&str> {
         plugins.iter().map(|plugin| plugin.loaded.name.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_start_does_not_wait_for_what_takes_too_long_to_be_compiled() {
+        // The larger one first, which is loaded last.
+        let wanted = vec![Configured::new(&wasm("gfs")), Configured::new(&wasm("spread"))];
+        let host = load_within(Duration::ZERO, HostConfig::default(), wanted).await.unwrap();
+
+        let pending: Vec<_> = host.pending().iter().map(PendingInfo::name).collect();
+        assert_eq!((pending, host.list().len()), (vec!["gfs".into(), "spread".into()], 0));
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while names(&host.list()) != ["gfs", "spread"] {
+            assert!(std::time::Instant::now() < deadline, "they were never loaded: {host:?}");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(host.pending(), []);
+    }
+
+    #[tokio::test]
+    async fn a_start_fails_with_a_plugin_that_cannot_be_loaded() {
+        let wanted = Configured { settings: "[]".to_owned(), ..Configured::new(&wasm("level")) };
+        let host = load_within(PATIENCE, HostConfig::default(), vec![wanted]).await;
+        assert!(host.unwrap_err().to_string().contains("level.wasm"));
     }
 
     #[test]

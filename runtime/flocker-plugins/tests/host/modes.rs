@@ -5,7 +5,7 @@ use flocker_plugins::{Configured, Mode};
 
 use crate::{
     forge::{ANSWER, COUNT, DROP_VIEW, Forge},
-    world::{World, configured},
+    world::{World, configured, view},
 };
 
 /// Gives the candidate in this position 9000 points and the others none.
@@ -75,6 +75,38 @@ fn alone_in_shadow_it_leaves_the_decision_to_the_built_in_policy() {
     assert_eq!(decision.decided_by, DecidedBy::BuiltIn);
     assert_eq!(decision.chosen.unwrap().as_str(), "a");
     assert_eq!(world.host.list()[0].disagreements, 1);
+}
+
+#[test]
+fn until_it_is_loaded_it_counts_as_one_that_fails() {
+    let world = World::new();
+    let path = world.file("big.wasm", &prefers(2).build());
+    let plugin = configured(&path, "", 1);
+    world.host.announce(std::slice::from_ref(&plugin), view().now);
+
+    let decision = world.decide();
+    assert_eq!(decision.decided_by, DecidedBy::BuiltIn);
+    assert!(decision.to_string().contains("policy `big` failed (loading)"), "{decision}");
+
+    world.host.load(&plugin).unwrap();
+    let decision = world.decide();
+    assert_eq!((decision.chosen.unwrap().as_str(), decision.failures.len()), ("c", 0));
+}
+
+#[test]
+fn one_that_cannot_be_loaded_is_remembered_with_the_reason() {
+    let world = World::new();
+    let broken = Forge { configure: "(unreachable)".into(), ..prefers(2) };
+    let plugin = configured(&world.file("big.wasm", &broken.build()), "", 1);
+    world.host.announce(std::slice::from_ref(&plugin), view().now);
+
+    world.host.load(&plugin).unwrap_err();
+
+    let refused = world.host.pending()[0].refused.clone().unwrap();
+    assert!(refused.contains("while it was configured"), "{refused}");
+    assert_eq!(world.decide().failures[0].failure.class, "not-loaded");
+    world.host.reconfigure(&[], view().now);
+    assert_eq!(world.host.pending(), []);
 }
 
 #[test]

@@ -60,7 +60,9 @@ impl control_server::Control for Served {
         let now = SystemClock.now();
         let records =
             state.troubles.iter().map(|(key, reason)| format!("record `{key}`: {reason}"));
-        let troubles = records.chain(failing::troubles(&self.policies.list(), now)).collect();
+        let troubles = records
+            .chain(failing::troubles(&self.policies.list(), &self.policies.pending(), now))
+            .collect();
         Ok(Response::new(v1::StatusReply {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.node.to_string(),

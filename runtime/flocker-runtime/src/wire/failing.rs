@@ -2,22 +2,39 @@
 
 use flocker_model::Timestamp;
 use flocker_planner::PolicyFailure;
-use flocker_plugins::{Health, Hook, Mode, PluginInfo};
+use flocker_plugins::{Health, Hook, Mode, PendingInfo, PluginInfo};
 
 /// What an operator should look at, a line each: policies that fail or are left alone, builds that are not used, and that
 /// the built-in policy decides where others should.
-pub(super) fn troubles(plugins: &[PluginInfo], now: Timestamp) -> Vec<String> {
+pub(super) fn troubles(
+    plugins: &[PluginInfo],
+    pending: &[PendingInfo],
+    now: Timestamp,
+) -> Vec<String> {
     let asked = || plugins.iter().filter(|plugin| plugin.mode != Mode::Off);
     let mut troubles: Vec<_> = asked().flat_map(|plugin| of(plugin, now)).collect();
     let mut placing =
         asked().filter(|p| p.mode == Mode::Active && p.loaded.hooks.contains(&Hook::Placement));
-    if placing.clone().next().is_some() && placing.all(|plugin| plugin.health != Health::Good) {
+    troubles.extend(pending.iter().map(|plugin| awaited(plugin, now)));
+    let awaited = pending.iter().any(|plugin| plugin.hooks.contains(&Hook::Placement));
+    let wanted = awaited || placing.clone().next().is_some();
+    if wanted && placing.all(|plugin| plugin.health != Health::Good) {
         troubles.push(
             "the built-in policy places apps, as no policy gives an answer that can be used"
                 .to_owned(),
         );
     }
     troubles
+}
+
+fn awaited(plugin: &PendingInfo, now: Timestamp) -> String {
+    let (name, seconds) = (plugin.name(), now.since(plugin.since).as_secs());
+    match &plugin.refused {
+        None => format!(
+            "policy `{name}` is being compiled since {seconds} s, and has no say until that is done"
+        ),
+        Some(why) => format!("policy `{name}` was not loaded: {why}"),
+    }
 }
 
 fn of(plugin: &PluginInfo, now: Timestamp) -> Vec<String> {
@@ -96,14 +113,14 @@ mod tests {
 
     #[test]
     fn policies_that_answer_are_no_trouble() {
-        assert_eq!(troubles(&[policy("spread"), policy("labels")], NOW), [""; 0]);
-        assert_eq!(troubles(&[], NOW), [""; 0]);
+        assert_eq!(troubles(&[policy("spread"), policy("labels")], &[], NOW), [""; 0]);
+        assert_eq!(troubles(&[], &[], NOW), [""; 0]);
     }
 
     #[test]
     fn a_policy_that_fails_beside_one_that_answers_is_named() {
         assert_eq!(
-            troubles(&[policy("labels"), failing("spread", Health::Failing)], NOW),
+            troubles(&[policy("labels"), failing("spread", Health::Failing)], &[], NOW),
             ["policy `spread` failed when it was last asked, 12 s ago (trap: unreachable)"]
         );
     }
@@ -112,7 +129,7 @@ mod tests {
     fn where_none_answers_the_built_in_policy_is_named_too() {
         let until = Timestamp(130_000);
         assert_eq!(
-            troubles(&[failing("spread", Health::Quarantined { until })], NOW),
+            troubles(&[failing("spread", Health::Quarantined { until })], &[], NOW),
             [
                 "policy `spread` fails again and again, and is not asked for the next 30 s (trap: unreachable)",
                 "the built-in policy places apps, as no policy gives an answer that can be used",
@@ -123,8 +140,8 @@ mod tests {
     #[test]
     fn a_policy_that_is_off_or_only_tried_out_leaves_nothing_to_the_built_in_one() {
         let with = |mode| PluginInfo { mode, ..failing("spread", Health::Failing) };
-        assert_eq!(troubles(&[with(Mode::Off)], NOW), [""; 0]);
-        let said = troubles(&[with(Mode::Shadow)], NOW);
+        assert_eq!(troubles(&[with(Mode::Off)], &[], NOW), [""; 0]);
+        let said = troubles(&[with(Mode::Shadow)], &[], NOW);
         assert_eq!(
             said,
             [
@@ -134,10 +151,31 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_that_is_not_loaded_yet_or_never_will_be_is_named() {
+        let pending = |path: &str, refused: Option<&str>| PendingInfo {
+            path: path.into(),
+            hooks: vec![Hook::Placement],
+            since: Timestamp(88_000),
+            refused: refused.map(str::to_owned),
+            weight: 1,
+            mode: Mode::Active,
+        };
+        let pending = [pending("/p/big.wasm", None), pending("/p/bad.wasm", Some("it is damaged"))];
+        assert_eq!(
+            troubles(&[], &pending, NOW),
+            [
+                "policy `big` is being compiled since 12 s, and has no say until that is done",
+                "policy `bad` was not loaded: it is damaged",
+                "the built-in policy places apps, as no policy gives an answer that can be used",
+            ]
+        );
+    }
+
+    #[test]
     fn a_file_that_cannot_be_used_is_named() {
         let refused = Some("it is not WebAssembly".to_owned());
         assert_eq!(
-            troubles(&[PluginInfo { refused, ..policy("spread") }], NOW),
+            troubles(&[PluginInfo { refused, ..policy("spread") }], &[], NOW),
             [
                 "policy `spread` goes on as the build that was loaded; its file cannot be used: it is not WebAssembly"
             ]
