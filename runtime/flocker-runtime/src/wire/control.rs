@@ -393,7 +393,10 @@ impl control_server::Control for Served {
         let storage = state.nodes.keys().filter_map(|node| self.storage_on(node));
         let policies = self.policies.list();
         let policies = policies.iter().map(|info| policy_plugin(info, &self.node));
-        Ok(Response::new(v1::ListPluginsReply { plugins: storage.chain(policies).collect() }))
+        let pending = self.policies.pending();
+        let pending = pending.iter().map(|info| failing::awaited_plugin(info, &self.node));
+        let plugins = storage.chain(policies).chain(pending).collect();
+        Ok(Response::new(v1::ListPluginsReply { plugins }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which policies do not do what they were configured for, for whoever asks how the cluster is.
 
-use flocker_model::Timestamp;
+use flocker_api::v1;
+use flocker_model::{NodeName, Timestamp};
 use flocker_planner::PolicyFailure;
 use flocker_plugins::{Health, Hook, Mode, PendingInfo, PluginInfo};
 
@@ -25,6 +26,20 @@ pub(super) fn troubles(
         );
     }
     troubles
+}
+
+/// A plugin of which nothing is known but its file.
+pub(super) fn awaited_plugin(plugin: &PendingInfo, node: &NodeName) -> v1::Plugin {
+    let state = if plugin.refused.is_none() { "loading" } else { "not loaded" };
+    v1::Plugin {
+        name: plugin.name(),
+        hooks: plugin.hooks.iter().map(|hook| hook.as_str().to_owned()).collect(),
+        weight: plugin.weight,
+        state: state.to_owned(),
+        trouble: plugin.refused.clone(),
+        node: node.to_string(),
+        ..v1::Plugin::default()
+    }
 }
 
 fn awaited(plugin: &PendingInfo, now: Timestamp) -> String {
@@ -169,6 +184,10 @@ mod tests {
                 "the built-in policy places apps, as no policy gives an answer that can be used",
             ]
         );
+        let node = NodeName::new("n1").unwrap();
+        let listed = pending.map(|plugin| awaited_plugin(&plugin, &node));
+        assert_eq!([&*listed[0].state, &*listed[1].state], ["loading", "not loaded"]);
+        assert_eq!(listed[1].trouble.as_deref(), Some("it is damaged"));
     }
 
     #[test]
