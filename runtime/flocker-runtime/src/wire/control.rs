@@ -1,6 +1,6 @@
 //! What operators ask, as a gRPC service: reads the request, asks the engine, writes the reply. Decides nothing.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use flocker_api::{
     Code, Failure, control_service,
@@ -9,7 +9,7 @@ use flocker_api::{
 };
 use flocker_engine::{
     cluster::State,
-    control::{Control, Copy, Deployed, Refusal, Wish},
+    control::{Control, Copy, Deployed, Refusal},
 };
 use flocker_model::{App, AppRecord, ByteSize, Node, NodeName, Operation, OperationId};
 use flocker_plugins::{Health, Hook, Loaded, Mode, PluginHost, PluginInfo, TrialInfo};
@@ -195,13 +195,7 @@ impl control_server::Control for Served {
         request: Request<v1::AddReplicasRequest>,
     ) -> Result<Response<v1::ListReplicasReply>, Status> {
         let request = request.into_inner();
-        let nodes = request.nodes.iter().map(|node| parse("nodes", node));
-        let wish = Wish {
-            nodes: nodes.collect::<Result<_, _>>().map_err(invalid)?,
-            copies: request.copies,
-            every: request.every_ms.map(Duration::from_millis),
-            rate: request.rate.map(ByteSize),
-        };
+        let wish = super::replicas::wish(&request).map_err(invalid)?;
         self.control.add_replicas(&request.name, &wish).await.map_err(refused)?;
         self.replicas(Some(&request.name)).await
     }

@@ -1,9 +1,25 @@
-//! How a replica stands, as a message for operators.
+//! How a replica stands, as a message for operators, and what they wish.
 
-use flocker_api::v1;
-use flocker_engine::control::{Reason, ReplicaView};
+use std::time::Duration;
+
+use flocker_api::{
+    convert::{Malformed, parse},
+    v1,
+};
+use flocker_engine::control::{Reason, ReplicaView, Wish};
+use flocker_model::ByteSize;
 
 use super::observation;
+
+pub(super) fn wish(request: &v1::AddReplicasRequest) -> Result<Wish, Malformed> {
+    let nodes = request.nodes.iter().map(|node| parse("nodes", node));
+    Ok(Wish {
+        nodes: nodes.collect::<Result<_, _>>()?,
+        copies: request.copies,
+        every: request.every_ms.map(Duration::from_millis),
+        rate: request.rate.map(ByteSize),
+    })
+}
 
 pub(super) fn to_message(view: &ReplicaView) -> v1::ReplicaView {
     let reason = match view.reason {
