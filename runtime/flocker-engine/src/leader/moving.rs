@@ -6,7 +6,9 @@ use flocker_model::{
     AppRecord, Epoch, NodeName, OperationKind, Phase, Point, Round, Snapshot, SnapshotTag,
     Transfer, VolumeId,
 };
-use flocker_planner::replicas::{another_round, common_base, superseded};
+use flocker_planner::replicas::{
+    PREFIX as FOR_REPLICAS, another_round, common_base, stops, superseded,
+};
 use flocker_ports::{PeerErrorKind, Reply, Step, VolumeEpoch};
 
 use super::{
@@ -219,22 +221,27 @@ async fn send_all(
     let address = address_of(runner, &this.target)?;
     let mut total = Transfer::default();
     for ((_, volume), snapshot) in volumes.iter().zip(&snapshots) {
-        let step = Step::Send {
-            volume: epoch_of(volume),
-            size: volume.value.size,
-            base: base_for(runner, this, volume, snapshot).await?,
-            to: snapshot.point.clone(),
-            target: this.target.clone(),
-            address,
-        };
-        // What failed may have failed because of the base: the next attempt asks for it again.
-        runner.confirmed.remove(&volume.value.id);
-        let reply = runner.tell(&this.source, this.epoch, step).await?;
-        let Reply::Sent(transfer) = reply else { return Err(unexpected(&this.source, &reply)) };
+        let (mut base, mut stops) = way_to(runner, this, volume, snapshot).await?;
+        stops.push(snapshot.point.clone());
+        for to in stops {
+            let step = Step::Send {
+                volume: epoch_of(volume),
+                size: volume.value.size,
+                base,
+                to: to.clone(),
+                target: this.target.clone(),
+                address,
+            };
+            // What failed may have failed because of the base: the next attempt asks for it again.
+            runner.confirmed.remove(&volume.value.id);
+            let reply = runner.tell(&this.source, this.epoch, step).await?;
+            let Reply::Sent(transfer) = reply else { return Err(unexpected(&this.source, &reply)) };
+            total.bytes.0 += transfer.bytes.0;
+            total.resumed.0 += transfer.resumed.0;
+            total.took += transfer.took.max(Duration::from_millis(1));
+            base = Some(to);
+        }
         runner.confirmed.insert(volume.value.id.clone(), snapshot.point.clone());
-        total.bytes.0 += transfer.bytes.0;
-        total.resumed.0 += transfer.resumed.0;
-        total.took += transfer.took.max(Duration::from_millis(1));
     }
     Ok((snapshots, total))
 }
@@ -254,22 +261,31 @@ async fn snapshots_of(
     }
 }
 
-/// What both sides hold, by their own word; what the records say may be old.
-async fn base_for(
+/// What both sides hold, by their own word, as what the records say may be old; and what is sent before the snapshot itself.
+async fn way_to(
     runner: &Runner<'_>,
     this: &Move,
     volume: &crate::cluster::Versioned<flocker_model::Volume>,
     to: &Snapshot,
-) -> Result<Option<Point>, Trouble> {
+) -> Result<(Option<Point>, Vec<Point>), Trouble> {
     // While clients wait, two questions less: the snapshot that the target confirmed last is there.
     let confirmed = runner.confirmed.get(&volume.value.id).filter(|p| p.guid != to.point.guid);
     if let Some(point) = confirmed {
-        return Ok(Some(point.clone()));
+        return Ok((Some(point.clone()), vec![]));
     }
     let source = list(runner, &this.source, volume).await?;
     let target = list(runner, &this.target, volume).await?;
     let older: Vec<_> = source.into_iter().filter(|s| s.point.guid != to.point.guid).collect();
-    Ok(common_base(&older, &target))
+    let base = common_base(&older, &target);
+    let on_others = volume.value.replicas.iter().filter(|replica| replica.node != this.target);
+    let mut others: Vec<_> = on_others.map(flocker_model::Replica::point).collect();
+    if volume.value.receivers().any(|receiver| *receiver != this.target) {
+        // The records may be a second behind what the receivers hold; what the source keeps for them is not.
+        let kept = older.iter().map(|snapshot| &snapshot.point);
+        others.extend(kept.filter(|p| p.tag.as_str().starts_with(FOR_REPLICAS)).cloned());
+    }
+    let stops = stops(&older, base.as_ref(), &to.point, &others);
+    Ok((base, stops))
 }
 
 async fn list(

@@ -141,6 +141,28 @@ async fn a_replica_makes_a_move_short_and_is_left_where_the_app_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_goes_on_when_the_app_moves_to_a_third_node() {
+    let (world, source, replica) = replicated().await;
+    let third = ["n1", "n2", "n3"].map(node).into_iter().find(|n| *n != source && *n != replica);
+    let third = third.unwrap();
+    for number in 0..300 {
+        world.write(&node("n1"), &redis(), &format!("old-{number}"), &[1; 10_000]).unwrap();
+    }
+    until(async || is_current(&world, &replica).await).await;
+    // The records know it by then.
+    until(async || !volume(&world).await.replicas.is_empty()).await;
+
+    let id = world.control().move_app(&app(), Some(&third)).await.unwrap().0;
+    assert_eq!(ended(&world, &id).await.state, OperationState::Done);
+    until(async || world.write(&node("n1"), &redis(), "new", &[2; 10_000]).is_ok()).await;
+    sleep(Duration::from_secs(5)).await;
+    until(async || is_current(&world, &replica).await).await;
+
+    let seen = view(&world, &replica).await.unwrap().seen.unwrap();
+    assert!(seen.sent.bytes.0 < 300_000 && seen.sent.snapshots > 0, "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn policies_choose_where_replicas_go_if_nobody_says() {
     let world = shop().await;
     let wish = Wish { copies: Some(2), every: Some(Duration::from_secs(2)), ..Wish::default() };

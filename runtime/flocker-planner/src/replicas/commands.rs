@@ -25,7 +25,7 @@ pub struct GroupId {
 pub enum What {
     /// List a volume's snapshots here: [`News::Listed`].
     List { volume: Arc<Volume> },
-    /// Take a snapshot of all of these volumes, unless it is certain that none was written to since: [`News::Taken`].
+    /// Take a snapshot of all of these volumes, unless nothing that was written since then reached the disk: [`News::Taken`].
     Take { volumes: Vec<Arc<Volume>>, tag: SnapshotTag, unless_idle_since: Option<Timestamp> },
     /// List a volume's snapshots on the receiver: [`News::Held`].
     Ask { volume: Arc<Volume>, receiver: NodeName },

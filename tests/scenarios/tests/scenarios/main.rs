@@ -14,4 +14,5 @@ mod live_moves;
 mod live_nodes;
 mod live_policies;
 mod live_refusals;
+mod live_replicas;
 mod live_upgrades;
