@@ -23,7 +23,7 @@ pub use placement::{
 };
 pub use policies::{
     Answer, AppRow, Candidate, ClusterView, Consultation, Consulted, Evidence, Failed, NodeRow,
-    Opinion, PlacementQuestion, Policies, PolicyAnswer, PolicyFailure, Reason, ReplicaRow,
+    Opinion, Placed, PlacementQuestion, Policies, PolicyAnswer, PolicyFailure, Reason, ReplicaRow,
     VolumeRow,
 };
 pub use rebalance::{ProposedMove, RebalanceQuestion};

@@ -140,6 +140,8 @@ pub struct PlacementQuestion {
     pub decision: OperationId,
     /// All randomness that a policy has.
     pub seed: u64,
+    /// What is to be placed.
+    pub what: Placed,
     /// Why it is asked.
     pub purpose: Purpose,
     /// The app.
@@ -162,6 +164,25 @@ pub struct PlacementQuestion {
     pub labels: BTreeMap<String, String>,
     /// Rows of the nodes that the core allows, in ascending order.
     pub candidates: Vec<u32>,
+}
+
+/// What a place is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Placed {
+    /// An app, with its data.
+    #[default]
+    App,
+    /// A read-only copy of an app's data, which needs space and nothing else. The app itself is elsewhere.
+    Replica,
+}
+
+impl fmt::Display for Placed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::App => "app",
+            Self::Replica => "replica",
+        })
+    }
 }
 
 /// Asked for every decision of policy. The plugin host implements it with plugins; the built-in policy natively.

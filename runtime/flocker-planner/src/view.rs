@@ -99,6 +99,7 @@ impl View {
         PlacementQuestion {
             decision,
             seed,
+            what: crate::Placed::App,
             purpose,
             name: record.name.clone(),
             app: row.and_then(|row| u32::try_from(row).ok()),

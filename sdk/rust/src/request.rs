@@ -7,6 +7,7 @@ use crate::{Node, bindings::placement::exports::flocker::plugin::placement};
 /// What is to be placed. In tests, start from [`Request::sample`] and change what matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
+    replica: bool,
     name: String,
     purpose: String,
     memory: u64,
@@ -23,6 +24,7 @@ impl Request {
         let label =
             |attr: placement::Attr| Some((attr.key.strip_prefix("label:")?.to_owned(), attr.value));
         Self {
+            replica: request.kind == "replica",
             name: request.name,
             purpose: request.purpose,
             memory: request.memory_bytes,
@@ -39,6 +41,7 @@ impl Request {
     #[must_use]
     pub fn sample(name: &str) -> Self {
         Self {
+            replica: false,
             name: name.into(),
             purpose: "create".into(),
             memory: 0,
@@ -49,6 +52,12 @@ impl Request {
             holders: Vec::new(),
             labels: BTreeMap::new(),
         }
+    }
+
+    /// For tests: it is asked where a copy of the data is to be kept.
+    #[must_use]
+    pub fn for_replica(self) -> Self {
+        Self { replica: true, ..self }
     }
 
     /// For tests: it needs so many bytes of memory.
@@ -93,6 +102,13 @@ impl Request {
     pub fn with_label(mut self, key: &str, value: &str) -> Self {
         self.labels.insert(key.into(), value.into());
         self
+    }
+
+    /// Whether a place is looked for a read-only copy of the app's data, which needs space and nothing else, and is worth
+    /// most where what may happen to the app's own node does not happen.
+    #[must_use]
+    pub fn is_replica(&self) -> bool {
+        self.replica
     }
 
     /// The app's name.

@@ -330,6 +330,7 @@ fn record(folder: &Path) {
     let question = PlacementQuestion {
         decision: OperationId::new("op-1").unwrap(),
         seed: 42,
+        what: flocker_planner::Placed::App,
         purpose: Purpose::Create,
         name: AppName::new("shop").unwrap(),
         app: None,

@@ -39,6 +39,7 @@ fn question(candidates: Vec<u32>) -> PlacementQuestion {
     PlacementQuestion {
         decision: OperationId::new("op-1").unwrap(),
         seed: 42,
+        what: crate::Placed::App,
         purpose: Purpose::Create,
         name: AppName::new("shop").unwrap(),
         app: None,

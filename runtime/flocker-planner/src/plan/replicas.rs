@@ -8,7 +8,7 @@ use flocker_model::{
 };
 
 use super::{Draw, World};
-use crate::{BuiltIn, Policies, place, view::View};
+use crate::{BuiltIn, Placed, Policies, place, view::View};
 
 /// The nodes that were chosen for a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,23 +34,19 @@ pub fn choose(world: &World, policies: &dyn Policies, draw: Draw<'_>) -> Vec<Cho
     let mut choices = vec![];
     for ((app, _, named, copies), volumes) in groups {
         let chosen = volumes.iter().flat_map(|v| v.replication.iter().flat_map(|r| &r.chosen));
-        let fits = |node: &&NodeName| {
-            let owns = volumes.iter().any(|v| v.owner.as_ref() == Some(*node));
-            world.nodes.contains_key(*node) && !owns && !named.contains(*node)
+        let fits = |node: &NodeName| {
+            let owns = volumes.iter().any(|v| v.owner.as_ref() == Some(node));
+            world.nodes.contains_key(node) && !owns && !named.contains(node)
         };
-        let mut nodes: BTreeSet<NodeName> = chosen.filter(fits).cloned().collect();
+        let mut nodes: BTreeSet<NodeName> = chosen.filter(|node| fits(node)).cloned().collect();
         while nodes.len() > copies as usize {
             nodes.pop_last();
         }
         let missing = (copies as usize).saturating_sub(nodes.len());
         if missing > 0 {
-            let ranked = rank(world, app.as_ref(), &volumes, policies, draw);
-            let free: Vec<_> = ranked
-                .into_iter()
-                .filter(|n| fits(&n) && !nodes.contains(n))
-                .take(missing)
-                .collect();
-            nodes.extend(free);
+            let taken = |node: &NodeName| !fits(node) || nodes.contains(node);
+            let ranked = rank(world, app.as_ref(), &volumes, taken, policies, draw);
+            nodes.extend(ranked.into_iter().take(missing));
         }
         for volume in volumes {
             if volume.replication.as_ref().is_some_and(|r| r.chosen != nodes) {
@@ -66,6 +62,7 @@ fn rank(
     world: &World,
     app: Option<&AppName>,
     volumes: &[&Volume],
+    taken: impl Fn(&NodeName) -> bool,
     policies: &dyn Policies,
     draw: Draw<'_>,
 ) -> Vec<NodeName> {
@@ -84,10 +81,17 @@ fn rank(
     };
     let view = View::of(world);
     let mut question = view.question(world, record, app, Purpose::Create, id, seed);
+    question.what = Placed::Replica;
     (question.memory, question.cpu) = (ByteSize(0), CpuMillis(0));
     question.size = volumes.iter().map(|volume| volume.size).sum();
-    // Where the app itself may not be, its replica would be of no use.
-    let rules = PlacementRules { pinned: false, ..app.placement.clone() };
+    // Where the app itself may not be, its replica would be of no use; where it is, there is one too many.
+    let named = &app.placement.nodes;
+    let may = |node: &&NodeName| !taken(node) && (named.is_empty() || named.contains(*node));
+    let nodes: Vec<_> = world.nodes.keys().filter(may).cloned().collect();
+    if nodes.is_empty() {
+        return vec![];
+    }
+    let rules = PlacementRules { pinned: false, nodes, ..app.placement.clone() };
     let decision = place(&view.cluster, &rules, question, policies, &BuiltIn);
     decision.candidates.into_iter().filter(|c| c.score.is_some()).map(|c| c.node).collect()
 }
@@ -107,4 +111,118 @@ fn stand_in(volume: &Volume) -> Option<(AppRecord, App)> {
     };
     let placement = PlacementRules::default();
     Some((record, App { name, containers: vec![], volumes: vec![], services: vec![], placement }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+
+    use flocker_model::{
+        Capacity, Epoch, Node, NodeStats, OperationId, Replication, Revision, VolumeId,
+    };
+
+    use super::*;
+    use crate::{Answer, ClusterView, PlacementQuestion, PolicyAnswer, plan::NodeSeen};
+
+    /// Likes the last candidate best, and remembers what it was asked.
+    #[derive(Debug, Default)]
+    struct Last(Mutex<Vec<(Placed, usize)>>);
+
+    impl Policies for Last {
+        fn place(
+            &self,
+            _: &Arc<ClusterView>,
+            question: &PlacementQuestion,
+        ) -> Vec<PolicyAnswer<Answer>> {
+            self.0.lock().unwrap().push((question.what, question.candidates.len()));
+            let scores = (0..).map(|score| score * 100).take(question.candidates.len()).collect();
+            vec![PolicyAnswer::built_in(Answer { scores, ..Answer::default() })]
+        }
+    }
+
+    fn name(name: &str) -> NodeName {
+        NodeName::new(name).unwrap()
+    }
+
+    fn seen(node: &str) -> NodeSeen {
+        let at = "10.0.0.1:1".parse().unwrap();
+        let pool = Capacity { total: ByteSize::gib(10), free: ByteSize::gib(10) };
+        NodeSeen {
+            node: Node {
+                name: name(node),
+                api: at,
+                mesh: at,
+                replication: at,
+                labels: BTreeMap::new(),
+                configured: BTreeSet::new(),
+                draining: false,
+                identity: node.to_owned(),
+            },
+            alive: true,
+            asked: Revision(0),
+            stats: NodeStats { pool, ..NodeStats::default() },
+            volumes: None,
+            written: BTreeMap::new(),
+            apps: None,
+        }
+    }
+
+    fn world(copies: u32, chosen: &[&str]) -> World {
+        let replication = Replication {
+            named: BTreeSet::from([name("n2")]),
+            copies,
+            chosen: chosen.iter().map(|node| name(node)).collect(),
+            every: Duration::from_secs(10),
+            rate: None,
+        };
+        let volume = Volume {
+            id: VolumeId::new("v").unwrap(),
+            name: VolumeName::new("photos.2026").unwrap(),
+            app: None,
+            owner: Some(name("n1")),
+            epoch: Epoch(1),
+            size: ByteSize::gib(1),
+            ownership: None,
+            replicas: vec![],
+            replication: Some(replication),
+        };
+        let nodes = ["n1", "n2", "n3", "n4"].map(|node| (name(node), seen(node)));
+        World { nodes: nodes.into(), volumes: vec![volume], ..World::default() }
+    }
+
+    fn chosen(world: &World, policies: &Last) -> Option<Vec<String>> {
+        let mut draw = || (OperationId::new("o").unwrap(), 7);
+        let choice = choose(world, policies, &mut draw).pop()?;
+        Some(choice.nodes.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn policies_are_asked_about_nodes_that_could_have_it_and_no_others() {
+        let policies = Last::default();
+
+        assert_eq!(chosen(&world(1, &[]), &policies), Some(vec!["n4".to_owned()]));
+
+        assert_eq!(*policies.0.lock().unwrap(), [(Placed::Replica, 2)]);
+    }
+
+    #[test]
+    fn what_was_chosen_stays_chosen() {
+        let policies = Last::default();
+        assert_eq!(chosen(&world(1, &["n3"]), &policies), None);
+        let more = chosen(&world(2, &["n3"]), &policies);
+        assert_eq!(more, Some(vec!["n3".to_owned(), "n4".to_owned()]));
+        assert_eq!(chosen(&world(1, &["n3", "n4"]), &policies), Some(vec!["n3".to_owned()]));
+        // The owner's place, one that was named since, and a node that is gone.
+        let other = chosen(&world(1, &["n1", "n2", "n9"]), &policies);
+        assert_eq!(other, Some(vec!["n4".to_owned()]));
+    }
+
+    #[test]
+    fn fewer_than_wanted_are_better_than_none() {
+        let all = chosen(&world(5, &[]), &Last::default());
+        assert_eq!(all, Some(vec!["n3".to_owned(), "n4".to_owned()]));
+    }
 }

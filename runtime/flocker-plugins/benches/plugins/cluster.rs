@@ -42,6 +42,7 @@ pub(crate) fn of(nodes: u32) -> (ClusterView, PlacementQuestion) {
     let question = PlacementQuestion {
         decision: OperationId::new("op-1").unwrap(),
         seed: 42,
+        what: flocker_planner::Placed::App,
         purpose: Purpose::Create,
         name: AppName::new("shop").unwrap(),
         app: None,

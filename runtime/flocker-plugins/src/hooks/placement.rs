@@ -29,7 +29,7 @@ impl Ask for Evaluate {
             value: value.clone(),
         };
         let request = placement::Request {
-            kind: "app".into(),
+            kind: question.what.to_string(),
             purpose: question.purpose.to_string(),
             name: question.name.to_string(),
             apps: question.app.into_iter().collect(),

@@ -47,6 +47,7 @@ pub(crate) fn question() -> PlacementQuestion {
     PlacementQuestion {
         decision: OperationId::new("op-1").unwrap(),
         seed: 42,
+        what: flocker_planner::Placed::App,
         purpose: Purpose::Create,
         name: AppName::new("shop").unwrap(),
         app: None,

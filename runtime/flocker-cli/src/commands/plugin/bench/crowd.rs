@@ -57,6 +57,7 @@ impl Crowd {
         PlacementQuestion {
             decision: self.decision.clone(),
             seed: 1,
+            what: flocker_planner::Placed::App,
             purpose: Purpose::Create,
             name: self.app.clone(),
             app: None,

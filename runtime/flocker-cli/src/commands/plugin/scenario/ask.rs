@@ -55,6 +55,7 @@ fn about(view: &View, name: &str, seed: u64) -> Result<PlacementQuestion, String
     Ok(PlacementQuestion {
         decision: decision()?,
         seed,
+        what: flocker_planner::Placed::App,
         purpose: flocker_model::Purpose::Rebalance,
         name: named(name)?,
         app: row,
@@ -79,6 +80,7 @@ impl Placement {
             (Some(Purpose::Rebalance), _) => flocker_model::Purpose::Rebalance,
         };
         Ok(PlacementQuestion {
+            what: flocker_planner::Placed::App,
             purpose,
             size: self.size_bytes.map_or(asked.size, |b| b.0),
             memory: self.memory_bytes.map_or(asked.memory, |b| b.0),
