@@ -1,9 +1,13 @@
 //! `cargo xtask bench`: measures what must not become slow, beside its peers, in one run. Judges nothing by itself.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
-use crate::{artifacts, setup, shell};
+use crate::{
+    artifacts,
+    setup::{self, Need},
+    shell,
+};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -13,12 +17,24 @@ pub(crate) struct Options {
     /// Prints one JSON document on the last line of stdout.
     #[arg(long)]
     json: bool,
+    /// Does not ask before it installs something.
+    #[arg(long)]
+    yes: bool,
 }
+
+/// What people would use instead.
+const PEERS: [Need; 3] = [
+    Need::new("socat", "socat", "the transport is compared with it"),
+    Need::new("mbuffer", "mbuffer", "the transport is compared with it"),
+    Need::new("btrfs", "btrfs-progs", "streams of btrfs are compared with its own"),
+];
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum What {
     /// What a placement decision costs, natively and by a plugin.
     Plugins,
+    /// What a stream costs beside `socat`, `mbuffer` and `btrfs send | btrfs receive`. Root.
+    Replication,
 }
 
 /// Builds what the benchmark needs, and runs it.
@@ -26,9 +42,16 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     if !setup::guests()?.is_empty() {
         return Ok(false);
     }
-    artifacts::plugins()?;
     let (package, bench) = match options.what {
-        What::Plugins => ("flocker-plugins", "plugins"),
+        What::Plugins => {
+            artifacts::plugins()?;
+            ("flocker-plugins", "plugins")
+        }
+        What::Replication => {
+            let missing = setup::packages(PEERS.iter().collect(), options.yes)?;
+            ensure!(missing.is_empty(), "there is nothing to compare with: {}", missing.join(", "));
+            ("flocker-replication", "replication")
+        }
     };
     let mut cargo = shell::cargo(&crate::root());
     cargo.args(["bench", "--package", package, "--bench", bench, "--"]);
