@@ -80,6 +80,10 @@ impl Chain {
                 self.chunks.update(digest.as_bytes());
                 self.length += bytes.len() as u64;
             }
+            Message::Packed { length, .. } => {
+                self.chunks.update(digest.as_bytes());
+                self.length += u64::from(*length);
+            }
             Message::Restart => (self.chunks, self.length) = (blake3::Hasher::new(), 0),
             Message::Header(_)
             | Message::Have { .. }

@@ -14,6 +14,8 @@
 //!                          ◀──────────────     Done { guid }, which the sender compares
 //! ```
 //!
+//! A chunk crosses as it is, or compressed by Zstandard where the network takes longer than that: see `squeeze`.
+//!
 //! Both sides send `KeepAlive` while they wait for their own storage, so that silence means that the other is gone.
 //!
 //! Every frame carries its place in the stream and a BLAKE3 digest, keyed by the header and by a nonce that the receiver
@@ -30,6 +32,7 @@ mod pace;
 mod receive;
 mod send;
 mod slots;
+mod squeeze;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -21,6 +21,7 @@ use crate::{
     frame::Side,
     link::{Incoming, LinkError, Outgoing},
     pace::Pace,
+    squeeze::Squeezes,
     wire::{CHUNK_MAX, Header, Message},
 };
 
@@ -61,6 +62,7 @@ pub struct Sender {
     config: SenderConfig,
     streams: Semaphore,
     pace: Pace,
+    squeezes: Squeezes,
 }
 
 impl Sender {
@@ -68,7 +70,7 @@ impl Sender {
     #[must_use]
     pub fn new(backend: Arc<dyn Backend>, config: SenderConfig) -> Self {
         let streams = Semaphore::new(config.streams_max);
-        Self { backend, config, streams, pace: Pace::default() }
+        Self { backend, config, streams, pace: Pace::default(), squeezes: Squeezes::default() }
     }
 }
 
@@ -144,7 +146,7 @@ impl Sender {
         let mut stream = Outbound {
             backend: &*self.backend,
             job,
-            pace: &self.pace,
+            sender: self,
             tally,
             incoming: Incoming::new(reader, Side::Receiver, self.config.idle),
             outgoing: Outgoing::new(writer, Side::Sender, self.config.idle),
@@ -157,7 +159,7 @@ impl Sender {
 struct Outbound<'a, 'p, R, W> {
     backend: &'a dyn Backend,
     job: &'a SendJob,
-    pace: &'a Pace,
+    sender: &'a Sender,
     tally: &'a mut Tally<'p>,
     incoming: Incoming<R>,
     outgoing: Outgoing<W>,
@@ -184,7 +186,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Outbound<'_, '_, R, W> {
         let bytes = self.open(resume).await?;
         // The receiver may have something to say at any time: that its pool is full, that someone newer came.
         let answered = {
-            let Self { incoming, outgoing, tally, job, pace, .. } = self;
+            let Self { incoming, outgoing, tally, job, sender, .. } = self;
             let mut answer = std::pin::pin!(incoming.next());
             tokio::select! {
                 early = &mut answer => match early {
@@ -192,7 +194,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Outbound<'_, '_, R, W> {
                     Ok(Message::Done { .. }) => Err(LinkError::Unexpected { expected: "refuse", found: "done" }),
                     early => early,
                 },
-                sent = send_all(bytes, outgoing, tally, (*pace, *job)) => match sent {
+                sent = send_all(bytes, outgoing, tally, (*sender, *job)) => match sent {
                     Ok(()) => answer.await,
                     Err(e @ LinkError::Backend(_)) => Err(e),
                     Err(e) => timeout(LAST_WORDS, answer).await.ok().and_then(Result::ok).ok_or(e),
@@ -269,18 +271,21 @@ async fn send_all<W: AsyncWrite + Unpin>(
     bytes: ByteStream,
     outgoing: &mut Outgoing<W>,
     tally: &mut Tally<'_>,
-    (pace, job): (&Pace, &SendJob),
+    (sender, job): (&Sender, &SendJob),
 ) -> Result<(), LinkError> {
     let mut chunks = Chunks { bytes, rest: BytesMut::new(), whole: Bytes::new(), ended: false };
     while let Some(chunk) = outgoing.alive_while(chunks.next()).await?? {
-        let length = chunk.len() as u64;
+        let message = sender.squeezes.of(&job.target, |squeeze| squeeze.pack(chunk));
+        let length = message.load();
+        let began = Instant::now();
         if let Some(rate) = job.rate {
-            let turn = pace.take(&job.target, rate, length);
+            let turn = sender.pace.take(&job.target, rate, length as u64);
             outgoing.alive_while(sleep_until(turn)).await?;
         }
-        outgoing.send(&Message::Chunk(chunk)).await?;
-        tally.sent += length;
-        tally.progress.add(length);
+        outgoing.send(&message).await?;
+        sender.squeezes.of(&job.target, |squeeze| squeeze.sent(length, began.elapsed()));
+        tally.sent += length as u64;
+        tally.progress.add(length as u64);
     }
     outgoing.send_end().await
 }

@@ -10,7 +10,7 @@ use flocker_ports::ResumeToken;
 pub(crate) const MAGIC: [u8; 8] = *b"flockers";
 
 /// Grows with each change of the protocol that an older one would not understand.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 /// The most payload in one chunk. A chunk is held in memory until it is verified, which bounds what a stream needs; it is
 /// what a cut loses at most; it fits the caches in which it is hashed; and its 45 bytes of framing are 0.02 % of it.
@@ -50,6 +50,8 @@ pub(crate) enum Message {
     Restart,
     /// Sender: the next bytes of the stream.
     Chunk(Bytes),
+    /// Sender: the same, compressed; whoever reads it gets a [`Message::Chunk`] of so many bytes.
+    Packed { bytes: Bytes, length: u32 },
     /// Sender: that was all; so many bytes since `Go`, and the hash over all chunks.
     End { length: u64, hash: [u8; 32] },
     /// Receiver: the snapshot is durable, and this is its GUID.
@@ -67,6 +69,8 @@ pub(crate) enum Malformed {
     Length,
     #[error("text that is not UTF-8")]
     Text,
+    #[error("compressed bytes that are not what they claim to be")]
+    Packed,
     #[error(transparent)]
     Name(#[from] InvalidName),
 }
@@ -83,6 +87,7 @@ impl Message {
             Self::End { .. } => 7,
             Self::Done { .. } => 8,
             Self::KeepAlive => 9,
+            Self::Packed { .. } => PACKED,
         }
     }
 
@@ -94,10 +99,25 @@ impl Message {
             Self::Go { .. } => "go",
             Self::Refuse { .. } => "refuse",
             Self::Restart => "restart",
-            Self::Chunk(_) => "chunk",
+            Self::Chunk(_) | Self::Packed { .. } => "chunk",
             Self::End { .. } => "end",
             Self::Done { .. } => "done",
             Self::KeepAlive => "keep-alive",
+        }
+    }
+
+    /// Bytes of the stream that it carries, as they cross.
+    pub(crate) fn load(&self) -> usize {
+        match self {
+            Self::Chunk(bytes) | Self::Packed { bytes, .. } => bytes.len(),
+            Self::Header(_)
+            | Self::Have { .. }
+            | Self::Go { .. }
+            | Self::Refuse { .. }
+            | Self::Restart
+            | Self::End { .. }
+            | Self::Done { .. }
+            | Self::KeepAlive => 0,
         }
     }
 
@@ -106,6 +126,10 @@ impl Message {
         let mut out = BytesMut::new();
         match self {
             Self::Chunk(bytes) => return bytes.clone(),
+            Self::Packed { bytes, length } => {
+                out.put_u32(*length);
+                out.put_slice(bytes);
+            }
             Self::Header(header) => header.put(&mut out),
             Self::Have { guid } | Self::Done { guid } => put_text(&mut out, &guid.0),
             Self::Go { nonce, resume, held } => {
@@ -141,6 +165,7 @@ impl Message {
             4 => Self::Refuse { retry: flag(from)?, reason: text(from)? },
             5 => Self::Restart,
             CHUNK => Self::Chunk(std::mem::take(from)),
+            PACKED => Self::Chunk(unpack(from)?),
             7 => Self::End { length: u64::from_be_bytes(array(from)?), hash: array(from)? },
             8 => Self::Done { guid: Guid(text(from)?) },
             9 => Self::KeepAlive,
@@ -151,11 +176,27 @@ impl Message {
 
     /// The most payload that a message of this kind may have.
     pub(crate) fn payload_max(kind: u8) -> usize {
-        if kind == CHUNK { CHUNK_MAX } else { CONTROL_MAX }
+        match kind {
+            CHUNK => CHUNK_MAX,
+            // It is sent only where it is smaller than the chunk; before it stands the chunk's length.
+            PACKED => CHUNK_MAX + 4,
+            _ => CONTROL_MAX,
+        }
     }
 }
 
 const CHUNK: u8 = 6;
+const PACKED: u8 = 10;
+
+/// What was compressed. No more memory is taken than a chunk may have, whatever it would grow to.
+fn unpack(from: &mut Bytes) -> Result<Bytes, Malformed> {
+    let length = u32::from_be_bytes(array(from)?) as usize;
+    if length > CHUNK_MAX {
+        return Err(Malformed::Packed);
+    }
+    let unpacked = zstd::bulk::decompress(&std::mem::take(from), length);
+    unpacked.ok().filter(|bytes| bytes.len() == length).map(Bytes::from).ok_or(Malformed::Packed)
+}
 
 impl Header {
     fn put(&self, out: &mut BytesMut) {

@@ -257,7 +257,7 @@ fn errors_say_what_is_wrong() {
     for (stream, want) in [
         (b"GET / HTTP/1.1".to_vec(), "this is not a replication stream"),
         (b"GE".to_vec(), "this is not a replication stream"),
-        (version, "the stream is of version 9, this node understands version 1"),
+        (version, "the stream is of version 9, this node understands version 2"),
         (oversize, "frame 0 claims 4294967295 bytes, more than the 8192 that it may have"),
         (short_end, "frame 3 came where frame 2 was due"),
     ] {
@@ -278,6 +278,49 @@ fn an_end_that_does_not_fit_its_chunks_is_refused() {
     let decoded = decode(&stream, 1000);
 
     assert_eq!(decoded.error, Some(FrameError::WrongEnd { announced: 1, found: 1 }));
+}
+
+/// A stream whose only chunk has this payload, claimed to be compressed.
+fn packed(payload: Vec<u8>, length: u32) -> Vec<u8> {
+    let mut encoder = Encoder::new(Side::Sender);
+    let mut stream = Encoder::preamble().to_vec();
+    stream.extend(bytes(encoder.encode(&Message::Header(header()))));
+    encoder.bind(&header(), &NONCE);
+    let bytes_of = Message::Packed { bytes: payload.into(), length };
+    stream.extend(bytes(encoder.encode(&bytes_of)));
+    stream.extend(bytes(encoder.encode_end()));
+    stream
+}
+
+#[test]
+fn a_compressed_chunk_arrives_as_it_was() {
+    let text = b"the same again and again ".repeat(4000);
+    let small = zstd::bulk::compress(&text, 1).unwrap();
+    assert!(small.len() * 20 < text.len());
+
+    let decoded = decode(&packed(small, u32::try_from(text.len()).unwrap()), 777);
+
+    assert!(decoded.ended && decoded.error.is_none(), "{:?}", decoded.error);
+    assert_eq!(decoded.chunks, [text]);
+}
+
+#[test]
+fn what_does_not_become_what_it_claims_is_refused() {
+    let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap();
+    let most = u32::try_from(crate::wire::CHUNK_MAX).unwrap();
+    let text = zstd::bulk::compress(b"twelve bytes", 1).unwrap();
+    for (payload, length) in [
+        (bomb.clone(), most),
+        (bomb, u32::MAX),
+        (text.clone(), 11),
+        (text.clone(), 13),
+        (text[..text.len() - 1].to_vec(), 12),
+        (b"no frame at all".to_vec(), 12),
+    ] {
+        let decoded = decode(&packed(payload, length), 4096);
+        let error = decoded.error.expect("it was taken").to_string();
+        assert!(error.contains("not what they claim to be"), "{error}");
+    }
 }
 
 #[test]

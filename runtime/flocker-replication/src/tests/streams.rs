@@ -124,6 +124,19 @@ async fn a_limit_is_kept() {
 }
 
 #[tokio::test]
+async fn what_compresses_is_compressed_where_the_line_is_slow() {
+    let (source, target) = (Arc::new(Fake::default()), receiver(Knobs::default()).await);
+    let data = b"the same line again and again, as logs have it\n".repeat(100_000);
+    let one = source.add("one", &data);
+    let job = SendJob { rate: Some(ByteSize(8 << 20)), ..job(None, &one, target.address) };
+
+    let sent = send(&sender(&source), &job).await.unwrap();
+
+    assert!(sent.bytes.0 * 10 < data.len() as u64, "{sent:?} of {}", data.len());
+    assert_eq!(target.backend.content(&one), Some(data));
+}
+
+#[tokio::test]
 async fn pieces_of_any_size_arrive_whole() {
     let data = content(700_001);
     for piece in [1000, 4096, 131_072, 262_144, 262_145, 1 << 20] {
