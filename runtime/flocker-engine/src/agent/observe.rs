@@ -1,15 +1,42 @@
 //! What the agent sees on its node.
 
-use std::{collections::BTreeMap, sync::PoisonError, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::PoisonError,
+    time::Duration,
+};
 
-use flocker_model::{ByteSize, OperationId, Role, Timestamp, VolumeId, VolumeState};
-use flocker_ports::{Container, Observation, ObservedApp, ObservedContainer};
+use flocker_model::{ByteSize, Capacity, OperationId, Role, Timestamp, VolumeId, VolumeState};
+use flocker_ports::{Container, Observation, ObservedApp, ObservedContainer, ReplicaSeen};
 
 use super::{Agent, Assignment, Mode};
 
 /// What does not answer within this time is unknown. Less than the leader's own patience: a hung container engine must
 /// not look like a dead node.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// A replica that is further behind than this takes space for a reason that an operator should know, where there is little.
+const LONG_BEHIND: Duration = Duration::from_hours(1);
+
+/// What is said of a pool that is getting full while snapshots are kept for replicas that are far behind. They are never let
+/// go by themselves: the replica would have to be sent from the beginning, and whether that is better is not ours to say.
+fn crowded(pool: Capacity, replicas: &[ReplicaSeen]) -> Option<String> {
+    let little = pool.total.0 > 0 && pool.free.0 < pool.total.0 / 10;
+    let far = |replica: &&ReplicaSeen| match replica.behind {
+        Some(behind) => behind >= LONG_BEHIND,
+        None => replica.trouble.is_some(),
+    };
+    let nodes: BTreeSet<&str> =
+        replicas.iter().filter(far).map(|replica| replica.node.as_str()).collect();
+    if !little || nodes.is_empty() {
+        return None;
+    }
+    let nodes: Vec<_> = nodes.into_iter().map(|node| format!("`{node}`")).collect();
+    let (nodes, free) = (nodes.join(", "), pool.free);
+    Some(format!(
+        "{free} of the pool are free, and snapshots are kept for replicas on {nodes}, which are far behind; what was deleted since takes space until they are up to date again, or `flocker replica rm` lets them go"
+    ))
+}
 
 async fn within<T, E: std::fmt::Display>(
     what: &str,
@@ -48,6 +75,7 @@ impl Agent {
         let (volumes, written) = (volumes.ok(), written.unwrap_or_default());
         let storage = parts.backend.plugin();
         let (sending, replicas) = (self.sending(), self.replicas_seen());
+        troubles.extend(crowded(stats.pool, &replicas));
         Observation { stats, volumes, written, apps, sending, replicas, troubles, storage }
     }
 
@@ -100,5 +128,40 @@ impl Agent {
     fn sending(&self) -> Vec<(OperationId, ByteSize)> {
         let sending = self.inner.sending.lock().unwrap_or_else(PoisonError::into_inner);
         sending.iter().map(|(operation, progress)| (operation.clone(), progress.bytes())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flocker_model::NodeName;
+    use flocker_ports::Sent;
+
+    use super::*;
+
+    #[test]
+    fn a_pool_that_fills_for_replicas_that_are_away_is_named_with_them() {
+        let replica = |node: &str, behind: Option<u64>, trouble: Option<&str>| ReplicaSeen {
+            volume: VolumeId::new("v").unwrap(),
+            node: NodeName::new(node).unwrap(),
+            at: None,
+            behind: behind.map(Duration::from_secs),
+            sending: None,
+            sent: Sent::default(),
+            trouble: trouble.map(str::to_owned),
+        };
+        let all = [
+            replica("n2", Some(12), None),
+            replica("n3", Some(90_000), Some("away")),
+            replica("n4", None, Some("refused")),
+            replica("n5", None, None),
+        ];
+        let pool = |free| Capacity { total: ByteSize::gib(100), free: ByteSize::gib(free) };
+
+        let said = crowded(pool(9), &all).unwrap();
+
+        assert!(said.contains("9.0 GiB") && said.contains("`n3`, `n4`"), "{said}");
+        assert_eq!(crowded(pool(11), &all), None);
+        assert_eq!(crowded(pool(9), &all[..1]), None);
+        assert_eq!(crowded(Capacity::default(), &all), None, "nothing is known of the pool");
     }
 }
