@@ -117,6 +117,17 @@ impl Volume {
         let wanted = self.replication.iter().flat_map(|r| r.named.union(&r.chosen));
         wanted.filter(|node| self.owner.as_ref() != Some(*node))
     }
+
+    /// Neither has a node a replica any more nor is it to have one. A place that was chosen is chosen anew.
+    pub fn forget_node(&mut self, node: &NodeName) {
+        self.replicas.retain(|replica| replica.node != *node);
+        let Some(wanted) = &mut self.replication else { return };
+        wanted.named.remove(node);
+        wanted.chosen.remove(node);
+        if wanted.named.is_empty() && wanted.copies == 0 {
+            self.replication = None;
+        }
+    }
 }
 
 /// How a volume is replicated.

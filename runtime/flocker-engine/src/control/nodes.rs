@@ -133,9 +133,9 @@ impl Control {
             };
             let mut changes = self.leader.inner.parts.cluster.change().remove(known).put(&removed);
             for Versioned { value, revision } in state.volumes.values() {
-                if value.replicas.iter().any(|replica| replica.node == *name) {
-                    let mut volume: Volume = value.clone();
-                    volume.replicas.retain(|replica| replica.node != *name);
+                let mut volume: Volume = value.clone();
+                volume.forget_node(name);
+                if volume != *value {
                     changes = changes.replace(*revision, &volume);
                 }
             }

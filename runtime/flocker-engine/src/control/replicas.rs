@@ -264,16 +264,13 @@ fn copies(volume: &Volume) -> Vec<(NodeName, Reason)> {
 }
 
 fn give_up(volume: &mut Volume, node: &NodeName) {
-    volume.replicas.retain(|replica| replica.node != *node);
-    let Some(wanted) = &mut volume.replication else { return };
-    wanted.named.remove(node);
-    if wanted.chosen.remove(node) {
-        // Otherwise it would be chosen again.
+    if let Some(wanted) = &mut volume.replication
+        && wanted.chosen.contains(node)
+    {
+        // Otherwise another one would be chosen.
         wanted.copies = wanted.copies.saturating_sub(1);
     }
-    if wanted.named.is_empty() && wanted.copies == 0 {
-        volume.replication = None;
-    }
+    volume.forget_node(node);
 }
 
 fn left(volume: &Volume, node: &NodeName) -> Leftover {

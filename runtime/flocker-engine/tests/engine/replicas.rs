@@ -200,6 +200,27 @@ async fn a_replica_that_is_given_up_is_removed_also_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_is_removed_is_replaced_where_policies_chose_it() {
+    let world = shop().await;
+    let owner = owner(&world).await;
+    let wish = Wish { copies: Some(1), every: Some(Duration::from_secs(2)), ..Wish::default() };
+    world.control().add_replicas("shop", &wish).await.unwrap();
+    until(async || volume(&world).await.receivers().count() == 1).await;
+    let first = volume(&world).await.receivers().next().unwrap().clone();
+    until(async || is_current(&world, &first).await).await;
+    // The one that leads cannot be removed, and is none of the two here.
+    world.kill(&Victim::Node(first.clone()));
+    sleep(Duration::from_secs(20)).await;
+
+    world.control().remove_node(&first, &owner).await.unwrap();
+
+    let second = ["n1", "n2", "n3"].map(node).into_iter().find(|n| *n != owner && *n != first);
+    let second = second.unwrap();
+    until(async || is_current(&world, &second).await).await;
+    assert_eq!(volume(&world).await.receivers().collect::<Vec<_>>(), [&second]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_makes_no_sense_is_refused_in_words() {
     let world = shop().await;
     let owner = owner(&world).await;
