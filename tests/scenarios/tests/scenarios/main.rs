@@ -16,3 +16,4 @@ mod live_policies;
 mod live_refusals;
 mod live_replicas;
 mod live_upgrades;
+mod live_zfs;
