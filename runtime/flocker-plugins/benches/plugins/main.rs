@@ -1,5 +1,6 @@
 //! What a placement decision costs, by the size of the cluster: natively, by a plugin, and by a plugin that is handed
-//! the cluster as a list of records. `cargo xtask bench plugins` builds what this needs.
+//! the cluster as a list of records; and a small policy that reads four columns, natively and as a plugin, beside its
+//! goals. `cargo xtask bench plugins` builds what this needs.
 //!
 //! All contenders take turns within one run, and medians are shown: these numbers are ratios, not promises.
 
@@ -15,6 +16,9 @@ mod cluster;
 #[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../../tests/host/forge.rs"]
 mod forge;
+mod four;
+#[path = "../policy/src/logic.rs"]
+mod logic;
 mod naive;
 
 use std::{
@@ -28,7 +32,7 @@ use flocker_planner::{BuiltIn, ClusterView, PlacementQuestion, Policies};
 use flocker_plugins::{Configured, HostConfig, Limits, PluginHost};
 use serde_json::json;
 
-use crate::{forge::Forge, naive::Contender};
+use crate::{forge::Forge, four::FourColumns, naive::Contender};
 
 /// Times of one contender, in microseconds.
 #[derive(Default)]
@@ -42,6 +46,10 @@ impl Times {
         done
     }
 
+    fn last(&self) -> f64 {
+        *self.0.last().unwrap()
+    }
+
     fn at(&mut self, share: f64) -> f64 {
         self.0.sort_by(f64::total_cmp);
         let position = ((self.0.len() - 1) as f64 * share).round();
@@ -51,9 +59,11 @@ impl Times {
     }
 }
 
-fn policy() -> PathBuf {
+/// A component of this repository, by its name.
+fn policy(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../plugins/target/wasm32-unknown-unknown/release/spread.wasm");
+        .join("../../plugins/target/wasm32-unknown-unknown/release")
+        .join(format!("{name}.wasm"));
     assert!(path.exists(), "`{}` is missing\nhint: cargo xtask bench plugins", path.display());
     path
 }
@@ -64,6 +74,25 @@ fn host(limits: Limits, cache: Option<PathBuf>) -> PluginHost {
 
 /// More views than there are contenders.
 const KEPT_MAX: usize = 8;
+
+/// The small policy about a new view and about the same one again: natively, as a plugin, and the difference of each round.
+const SMALL: [[&str; 3]; 2] = [
+    ["four columns, native", "four columns, plugin", "four columns, beyond native"],
+    [
+        "four columns, same view, native",
+        "four columns, same view, plugin",
+        "four columns, same view, beyond native",
+    ],
+];
+
+/// What is aimed at with 1,000 nodes: median and 99th percentile, in microseconds.
+fn goals(contender: &str) -> &'static [u32] {
+    match contender {
+        "four columns, plugin" => &[100, 500],
+        "four columns, beyond native" | "four columns, same view, beyond native" => &[10],
+        _ => &[],
+    }
+}
 
 /// One decision about a view that nobody has looked at yet: the leader makes a new one for each plan. The view is kept for
 /// a while: whoever is the last to hold one spends longer on giving it back than on the decision.
@@ -88,10 +117,12 @@ fn by_size(rounds: usize) -> Vec<serde_json::Value> {
     for nodes in [10, 1_000, 10_000] {
         let (cluster, question) = cluster::of(nodes);
         let warm = host(Limits::default(), None);
-        warm.load(&Configured::new(&policy())).unwrap();
+        warm.load(&Configured::new(&policy("spread"))).unwrap();
         let fresh = host(Limits { calls_per_instance: 1, ..Limits::default() }, None);
-        fresh.load(&Configured::new(&policy())).unwrap();
+        fresh.load(&Configured::new(&policy("spread"))).unwrap();
         let mut naive = Contender::new();
+        let four = host(Limits::default(), None);
+        four.load(&Configured::new(&policy("four_columns"))).unwrap();
         let mut times: BTreeMap<&str, Times> = BTreeMap::new();
         let view = Arc::new(cluster.clone());
         let mut kept = VecDeque::new();
@@ -111,11 +142,24 @@ fn by_size(rounds: usize) -> Vec<serde_json::Value> {
             again.measure(|| warm.place(&view, &question));
             let records = times.entry("list of records").or_default();
             records.measure(|| naive.evaluate(&cluster, &question));
+            for (at, policies) in [&FourColumns as &dyn Policies, &four].into_iter().enumerate() {
+                let [new, again] = SMALL.map(|names| names[at]);
+                decide(policies, &cluster, &question, times.entry(new).or_default(), &mut kept);
+                drop(policies.place(&view, &question));
+                let again = times.entry(again).or_default();
+                again.measure(|| policies.place(&view, &question));
+            }
+            for [native, plugin, beyond] in SMALL {
+                let difference = times[plugin].last() - times[native].last();
+                times.entry(beyond).or_default().0.push(difference);
+            }
         }
         for (name, mut times) in times {
+            let goals = if nodes == 1_000 { goals(name) } else { &[] };
             rows.push(json!({
                 "nodes": nodes, "volumes": cluster.volumes.len(), "contender": name,
                 "p50_us": times.at(0.5), "p99_us": times.at(0.99),
+                "goals_us": goals,
             }));
         }
     }
@@ -129,7 +173,7 @@ fn cold(rounds: usize) -> f64 {
     let mut times = Times::default();
     for _ in 0..=rounds {
         let host = host(Limits::default(), Some(folder.path().join("cache")));
-        times.measure(|| host.load(&Configured::new(&policy())).unwrap());
+        times.measure(|| host.load(&Configured::new(&policy("spread"))).unwrap());
         decide(&host, &cluster, &question, &mut Times::default(), &mut VecDeque::new());
     }
     // The first one compiled.
@@ -144,9 +188,9 @@ fn beside_a_trap() -> f64 {
     std::fs::write(&broken, Forge::evaluating("(unreachable)").build()).unwrap();
     let (cluster, question) = cluster::of(1_000);
     let alone = host(Limits::default(), None);
-    alone.load(&Configured::new(&policy())).unwrap();
+    alone.load(&Configured::new(&policy("spread"))).unwrap();
     let beside = host(Limits::default(), None);
-    beside.load(&Configured::new(&policy())).unwrap();
+    beside.load(&Configured::new(&policy("spread"))).unwrap();
     beside.load(&Configured::new(&broken)).unwrap();
     let per_second = |host: &PluginHost| {
         let view = Arc::new(cluster.clone());
@@ -173,15 +217,21 @@ fn main() {
         println!("{report}");
         return;
     }
-    println!("{:>7} {:>8}  {:<24} {:>12} {:>12}", "nodes", "volumes", "contender", "p50", "p99");
+    println!(
+        "{:>7} {:>8}  {:<38} {:>12} {:>12}   goals",
+        "nodes", "volumes", "contender", "p50", "p99"
+    );
     for row in &rows {
+        let goals: Vec<_> =
+            row["goals_us"].as_array().into_iter().flatten().map(|us| format!("{us} us")).collect();
         println!(
-            "{:>7} {:>8}  {:<24} {:>9.1} us {:>9.1} us",
+            "{:>7} {:>8}  {:<38} {:>9.1} us {:>9.1} us   {}",
             row["nodes"],
             row["volumes"],
             row["contender"].as_str().unwrap_or_default(),
             row["p50_us"].as_f64().unwrap_or_default(),
             row["p99_us"].as_f64().unwrap_or_default(),
+            goals.join(", "),
         );
     }
     println!("loaded from the compile cache in {cold:.0} us");
