@@ -432,8 +432,8 @@ impl PluginHost {
         let (crossing, read) = (Q::of(question), |verdict| Q::read(verdict, view, question));
         let ask = |seat: &Seat| seat.plugin.ask(&asking, &crossing, seat.is_shadow(), &read);
         let mut answers: Vec<_> = seats.iter().map(ask).collect();
-        let about = About { subject: (Q::KIND, crossing.subject()), now: view.now };
-        compare(&about, &seats, &answers, decide);
+        let about = || About { subject: (Q::KIND, crossing.subject()), now: view.now };
+        compare(about, &seats, &answers, decide);
         self.settle(view.now);
         answers.extend(pending);
         answers

@@ -112,9 +112,10 @@ pub(crate) struct About {
 }
 
 /// Counts whose answers in shadow would have led to something else: those of plugins in shadow alone, those of a new
-/// build in the place of the present one's. What is decided over and over counts once.
+/// build in the place of the present one's. What is decided over and over counts once. `about` is called only where
+/// somebody is in shadow: telling questions apart costs as much as many a policy.
 pub(crate) fn compare<A: Clone, D: Hash + PartialEq>(
-    about: &About,
+    about: impl FnOnce() -> About,
     seats: &[Seat],
     answers: &[PolicyAnswer<A>],
     decide: &dyn Fn(Vec<PolicyAnswer<A>>) -> D,
@@ -122,6 +123,7 @@ pub(crate) fn compare<A: Clone, D: Hash + PartialEq>(
     if answers.iter().all(|a| !a.shadow) {
         return;
     }
+    let about = about();
     let counting = |a: &&PolicyAnswer<A>| !a.shadow;
     let decided = decide(answers.iter().filter(counting).cloned().collect());
     for (seat, answer) in seats.iter().zip(answers).filter(|(_, answer)| answer.shadow) {
@@ -129,13 +131,13 @@ pub(crate) fn compare<A: Clone, D: Hash + PartialEq>(
         match &seat.part {
             Part::Counts => {
                 if answer.answer.is_ok() {
-                    seat.plugin.decided_in_shadow(about, &decided, &decide(vec![counts]));
+                    seat.plugin.decided_in_shadow(&about, &decided, &decide(vec![counts]));
                 }
             }
             Part::Probe => {}
             Part::Trial { trial, beside } => {
                 let would_be = decide(instead(answers, *beside, counts));
-                trial.decided(about, answer.answer.as_ref().map(drop), &decided, &would_be);
+                trial.decided(&about, answer.answer.as_ref().map(drop), &decided, &would_be);
                 if let Err(failure) = &answer.answer {
                     tracing::error!(plugin = %answer.policy, digest = %answer.digest, class = %failure.class, "the new build failed in shadow and is not used: {}", failure.message);
                 }
