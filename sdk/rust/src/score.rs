@@ -1,11 +1,6 @@
 //! What a policy says about a node.
 
-use std::{
-    borrow::Cow,
-    cell::Cell,
-    cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap},
-};
+use std::{borrow::Cow, cell::Cell, cmp::Reverse, collections::BinaryHeap};
 
 use crate::{Node, Request};
 
@@ -35,6 +30,25 @@ pub struct Score {
 thread_local! {
     /// Whether anybody will read the reason of the score that is being made.
     static SHOWN: Cell<bool> = const { Cell::new(true) };
+    /// Whether a reason was left out, as nobody would have read it.
+    static LEFT_OUT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the reason of the score that is being made is wanted. That there is one is noted down where it is not.
+#[inline]
+fn is_shown() -> bool {
+    let shown = SHOWN.get();
+    if !shown {
+        LEFT_OUT.set(true);
+    }
+    shown
+}
+
+/// Kept out of the loop over all nodes, as few of them are asked for a reason.
+#[cold]
+#[inline(never)]
+fn told(why: impl FnOnce() -> String) -> Cow<'static, str> {
+    why().into()
 }
 
 impl Score {
@@ -68,7 +82,7 @@ impl Score {
     /// Says why; `flocker explain` shows it.
     #[must_use]
     pub fn because(self, why: impl Into<Cow<'static, str>>) -> Self {
-        if SHOWN.get() { Self { reason: Some(why.into()), ..self } } else { self }
+        if is_shown() { Self { reason: Some(why.into()), ..self } } else { self }
     }
 
     /// The same, with a text that is put together only where somebody will read it: of thousands of nodes, the best ones
@@ -76,7 +90,7 @@ impl Score {
     #[must_use]
     #[inline]
     pub fn because_with(self, why: impl FnOnce() -> String) -> Self {
-        if SHOWN.get() { self.because(why()) } else { self }
+        if is_shown() { Self { reason: Some(told(why)), ..self } } else { self }
     }
 
     fn refusal() -> Self {
@@ -118,24 +132,36 @@ pub struct Scores {
 
 impl Scores {
     /// Scores each node by itself. Of many nodes, reasons are asked for in a second round, for those that are shown: the
-    /// best, the first ones that are refused, and where the app is.
+    /// best, the first ones that are refused, and where the app is. A policy that gives no reasons is asked once.
     #[must_use]
     pub fn each<'a>(
         nodes: &[Node<'a>],
         request: &Request,
         score: impl Fn(&Node<'a>) -> Score,
     ) -> Self {
-        if nodes.len() <= SHOWN_MAX {
-            return nodes.iter().map(score).collect();
+        let many = nodes.len() > SHOWN_MAX;
+        SHOWN.set(!many);
+        let mut scores = Self { points: vec![-1; nodes.len()], reasons: Vec::new() };
+        let mut positions: Vec<usize> = (0..nodes.len()).collect();
+        loop {
+            for position in positions {
+                let (Some(node), Some(points)) =
+                    (nodes.get(position), scores.points.get_mut(position))
+                else {
+                    continue;
+                };
+                // The only call in here, so that the author's function becomes a part of this loop.
+                let score = score(node);
+                *points = score.points();
+                scores.explain(position, score);
+            }
+            SHOWN.set(true);
+            // There is no second round where nobody has anything to say, and never a third.
+            if !LEFT_OUT.replace(false) {
+                return scores;
+            }
+            positions = worth_showing(&scores.points, |n| request.is_at(&nodes[n]));
         }
-        SHOWN.set(false);
-        let points: Vec<i32> = nodes.iter().map(|node| score(node).points()).collect();
-        SHOWN.set(true);
-        let mut scores = Self { points, reasons: Vec::new() };
-        for position in worth_showing(&scores.points, |n| request.is_at(&nodes[n])) {
-            scores.explain(position, score(&nodes[position]));
-        }
-        scores
     }
 
     /// How good each is, -1 for one that is refused.
@@ -145,6 +171,7 @@ impl Scores {
         &self.points
     }
 
+    #[inline]
     fn explain(&mut self, position: usize, score: Score) {
         if let Some(text) = score.reason {
             self.reasons.push((position, score.code, text));
@@ -163,10 +190,11 @@ impl FromIterator<Score> for Scores {
     }
 }
 
-/// Positions, each once.
-fn worth_showing(points: &[i32], special: impl Fn(usize) -> bool) -> BTreeSet<usize> {
+/// Positions in their order, each once.
+#[inline(never)]
+fn worth_showing(points: &[i32], special: impl Fn(usize) -> bool) -> Vec<usize> {
     let refused = (0..points.len()).filter(|n| points[*n] < 0).take(SHOWN_MAX);
-    let mut shown: BTreeSet<usize> = refused.collect();
+    let mut shown: Vec<usize> = refused.collect();
     shown.extend((0..points.len()).filter(|n| special(*n)));
     // The worst of the best on top, to make way for a better one; of equals the first ones stay.
     let mut best = BinaryHeap::with_capacity(SHOWN_MAX + 1);
@@ -183,6 +211,8 @@ fn worth_showing(points: &[i32], special: impl Fn(usize) -> bool) -> BTreeSet<us
         }
     }
     shown.extend(best.into_iter().map(|(_, n)| n));
+    shown.sort_unstable();
+    shown.dedup();
     shown
 }
 
@@ -221,5 +251,19 @@ mod tests {
         assert_eq!(scores.points()[499..=500], [-1, 500]);
         let few = Scores::each(&nodes[..32], &Request::sample("shop"), score);
         assert_eq!(few.reasons.len(), 32);
+    }
+
+    #[test]
+    fn who_gives_no_reasons_is_asked_once_per_node() {
+        let nodes: Vec<_> = (0..1000).map(|n| Node::sample(&n.to_string())).collect();
+        let asked = Cell::new(0);
+        let score = |_: &Node| {
+            asked.set(asked.get() + 1);
+            Score::good(asked.get())
+        };
+
+        let scores = Scores::each(&nodes, &Request::sample("shop"), score);
+
+        assert_eq!((asked.get(), scores.points()[999], scores.reasons.len()), (1000, 1000, 0));
     }
 }

@@ -105,6 +105,9 @@ enum Source<'a> {
     Sample(Sample),
 }
 
+/// What stands for a missing number.
+const MISSING: u64 = u64::MAX;
+
 /// Made-up rows, by [`id`].
 #[derive(Clone, Default)]
 pub(crate) struct Sample(BTreeMap<(Table, u32), Cells>);
@@ -166,27 +169,29 @@ impl<'a> Tables<'a> {
         Row { tables: self, table, number }
     }
 
-    /// A cell of a column that has a method; the largest number stands for a missing one.
+    /// A cell of a column that has a method; the largest number stands for a missing one, also on the way here: policies
+    /// spend most of their time in this function.
     #[inline(always)]
     fn known(&self, known: Known, row: u32) -> Option<u64> {
         let cell = match self.known[known as usize].get() {
-            Some(column) => *column.get(row as usize)?,
-            None => self.first_look(known, row)?,
+            Some(column) => column.get(row as usize).copied().unwrap_or(MISSING),
+            None => self.first_look(known, row),
         };
-        (cell != u64::MAX).then_some(cell)
+        (cell != MISSING).then_some(cell)
     }
 
     /// Fetches the column. Made-up rows have none.
     #[cold]
     #[inline(never)]
-    fn first_look(&self, known: Known, row: u32) -> Option<u64> {
+    fn first_look(&self, known: Known, row: u32) -> u64 {
         let (table, name) = known.column();
         let view = match &self.source {
             Source::Host(view) => view,
-            Source::Sample(sample) => return sample.number(table, name, row),
+            Source::Sample(sample) => return sample.number(table, name, row).unwrap_or(MISSING),
         };
         let fetch = || view.u64s(table.name(), name).unwrap_or_default().into_boxed_slice();
-        self.known[known as usize].get_or_init(fetch).get(row as usize).copied()
+        let column = self.known[known as usize].get_or_init(fetch);
+        column.get(row as usize).copied().unwrap_or(MISSING)
     }
 
     /// A cell of any number column.
@@ -197,7 +202,7 @@ impl<'a> Tables<'a> {
         };
         cell(&self.numbers, table, column, row, || {
             let cells = view.u64s(table.name(), column)?;
-            Some(cells.into_iter().map(|n| (n != u64::MAX).then_some(n)).collect())
+            Some(cells.into_iter().map(|n| (n != MISSING).then_some(n)).collect())
         })
     }
 
