@@ -74,6 +74,12 @@ fn refuse_unless_newer(op: &Op, id: &VolumeId, current: Epoch) -> Result<(), Bac
     if op.epoch <= current { Err(stale(op, id, current)) } else { Ok(()) }
 }
 
+/// A sealed copy holds what no snapshot does, and would lose it.
+fn written_after(id: &VolumeId, at: &Point) -> BackendError {
+    let (expected, found) = (at.tag.to_string(), "writes after it".to_owned());
+    BackendError::Diverged { volume: id.clone(), expected, found }
+}
+
 impl Volume {
     pub(super) fn find(&self, id: &VolumeId, point: &Point) -> Result<&Taken, BackendError> {
         self.snapshots.iter().find(|taken| taken.snapshot.point == *point).ok_or_else(|| {
@@ -316,7 +322,11 @@ impl Pool {
             }
             Role::Sealed | Role::Replica => refuse_unless_newer(op, id, volume.epoch)?,
         }
-        volume.files = volume.newest_must_be(id, at)?.files.clone();
+        let files = volume.newest_must_be(id, at)?.files.clone();
+        if volume.role == Role::Sealed && volume.files != files {
+            return Err(written_after(id, at));
+        }
+        volume.files = files;
         (volume.role, volume.epoch, volume.inode, volume.incoming) =
             (Role::Live, op.epoch, inode, None);
         Ok(Change::Made)
@@ -342,8 +352,7 @@ impl Pool {
             Role::Sealed => refuse_unless_newer(op, id, volume.epoch)?,
         }
         if volume.newest_must_be(id, at)?.files != volume.files {
-            let (expected, found) = (at.tag.to_string(), "writes after it".to_owned());
-            return Err(BackendError::Diverged { volume: id.clone(), expected, found });
+            return Err(written_after(id, at));
         }
         (volume.role, volume.epoch) = (Role::Replica, op.epoch);
         Ok(Change::Made)

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use flocker_model::{ByteSize, Epoch, OperationId, Role, VolumeId};
+use flocker_model::{ByteSize, Epoch, OperationId, Role, SnapshotTag, VolumeId};
 use flocker_ports::{
     Attachment, Backend, BackendError, Change, Op, backend_contract,
     contract::backend::{Content, Pair},
@@ -136,4 +136,25 @@ async fn an_old_attachment_does_not_reach_the_new_state() {
     let written = backend.write_file(&old, "a", b"from before").unwrap_err();
 
     assert_eq!(written.kind(), io::ErrorKind::StaleNetworkFileHandle);
+}
+
+/// What was written after the newest snapshot is in no other copy: neither verb throws it away.
+#[tokio::test]
+async fn a_sealed_copy_with_writes_after_its_newest_snapshot_changes_no_role() {
+    let backend = SimBackend::new("one", ByteSize::mib(1));
+    let volume = VolumeId::new("v").unwrap();
+    backend.create(&op(1), &volume, ByteSize::mib(64), None).await.unwrap();
+    let tag = SnapshotTag::new("t").unwrap();
+    let taken = backend.snapshot(&op(1), std::slice::from_ref(&volume), &tag).await.unwrap();
+    let at = backend.attach(&op(1), &volume).await.unwrap();
+    backend.write_file(&at, "a", b"later").unwrap();
+    backend.seal(&op(1), &volume).await.unwrap();
+
+    let promoted = backend.promote(&op(2), &volume, &taken[0].point).await;
+    let retired = backend.retire(&op(2), &volume, &taken[0].point).await;
+
+    assert!(matches!(promoted, Err(BackendError::Diverged { .. })), "got {promoted:?}");
+    assert!(matches!(retired, Err(BackendError::Diverged { .. })), "got {retired:?}");
+    backend.unseal(&op(1), &volume).await.unwrap();
+    assert_eq!(backend.read_file(&at, "a").unwrap(), &b"later"[..]);
 }
