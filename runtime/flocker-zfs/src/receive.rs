@@ -44,13 +44,13 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Ends what is under way and keeps its bytes. Returns when ZFS has put them away.
-    pub(crate) async fn stop(&self) {
+    /// Ends what is under way and keeps its bytes. Returns when ZFS has put them away, and says whether anything was.
+    pub(crate) async fn stop(&self) -> bool {
         let stopping = self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
         stopping.cancel();
-        if let Some(session) = self.session.lock().await.take() {
-            let _ = timeout(END_PATIENCE, session.end()).await;
-        }
+        let Some(session) = self.session.lock().await.take() else { return false };
+        let _ = timeout(END_PATIENCE, session.end()).await;
+        true
     }
 
     async fn begin(&self, session: Session) -> CancellationToken {
@@ -279,15 +279,16 @@ impl Node {
         if state.label.want != Want::Role(Role::Replica) {
             return Ok(Change::None);
         }
-        let was_pending = slot.pending().is_some();
-        slot.stop().await;
+        // Of a stream that has hardly begun, nothing may be in the pool.
+        let was_there = slot.pending().is_some() | slot.stop().await;
         slot.set_pending(None);
         let Some(state) = self.find(volume).await? else {
-            return Ok(if was_pending { Change::Made } else { Change::None });
+            return Ok(if was_there { Change::Made } else { Change::None });
         };
         self.discard(volume).await?;
         if !state.snapshots.is_empty() {
-            return Ok(if state.unfinished.is_some() { Change::Made } else { Change::None });
+            let was_there = was_there || state.unfinished.is_some();
+            return Ok(if was_there { Change::Made } else { Change::None });
         }
         // It never held anything, so nothing is lost with it.
         if let Some(state) = self.find(volume).await? {

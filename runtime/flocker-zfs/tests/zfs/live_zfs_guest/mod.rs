@@ -5,6 +5,7 @@ mod crash;
 mod foreign;
 mod pool;
 mod room;
+mod streams;
 
 use std::fs;
 
