@@ -1,6 +1,6 @@
 //! What each verb decides from what a volume is. Pure; the pool checks that the volume is still so when it is done.
 
-use flocker_model::{ByteSize, Epoch, Point, Role, VolumeId};
+use flocker_model::{ByteSize, Epoch, Point, Role, SnapshotTag, VolumeId};
 use flocker_ports::{BackendError, Op};
 
 use crate::state::{Label, State, Want};
@@ -45,11 +45,7 @@ fn refuse_unless_newer(op: &Op, volume: &VolumeId, current: Epoch) -> Result<(),
     Ok(())
 }
 
-pub(crate) fn wrong_role(
-    volume: &VolumeId,
-    found: &'static str,
-    needed: &'static str,
-) -> BackendError {
+fn wrong_role(volume: &VolumeId, found: &'static str, needed: &'static str) -> BackendError {
     BackendError::WrongRole { volume: volume.clone(), found, needed }
 }
 
@@ -80,6 +76,23 @@ pub(crate) fn resize(op: &Op, volume: &VolumeId, state: &State, size: ByteSize) 
 pub(crate) fn destroy(op: &Op, volume: &VolumeId, state: &State) -> Decision {
     refuse_stale(op, volume, state.label.epoch)?;
     Ok(Step::Set(Label { want: Want::Gone, epoch: op.epoch, size: state.label.size }))
+}
+
+/// Whether a snapshot of that name may be taken of the volume, or is there.
+pub(crate) fn snapshot(
+    op: &Op,
+    volume: &VolumeId,
+    state: &State,
+    tag: &SnapshotTag,
+) -> Result<(), BackendError> {
+    refuse_stale(op, volume, state.label.epoch)?;
+    match state.label.want {
+        Want::Role(Role::Live | Role::Sealed) => Ok(()),
+        Want::Role(Role::Replica) if state.by_tag(tag).is_some() => Ok(()),
+        other @ (Want::Role(Role::Replica) | Want::Making | Want::Gone) => {
+            Err(wrong_role(volume, role_name(other), "live or sealed"))
+        }
+    }
 }
 
 /// Whether the volume may be attached.
@@ -220,7 +233,7 @@ pub(crate) fn to_set(state: &State) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use flocker_model::{Guid, OperationId, Snapshot, SnapshotTag, Timestamp};
+    use flocker_model::{Guid, OperationId, Snapshot, Timestamp};
 
     use super::*;
 
@@ -279,6 +292,17 @@ mod tests {
         assert_eq!(promote(&here, &v, &state(LIVE, 2, &[]), &point("1")).unwrap(), Step::Keep);
         assert_eq!(retire(&here, &v, &state(REPLICA, 2, &[]), &point("1")).unwrap(), Step::Keep);
         assert_eq!(resize(&here, &v, &state(LIVE, 2, &[]), ByteSize(100)).unwrap(), Step::Keep);
+    }
+
+    #[test]
+    fn a_snapshot_of_a_replica_is_only_answered_again() {
+        let replica = state(REPLICA, 2, &["1"]);
+        let ask =
+            |guid: &str, epoch| snapshot(&op(epoch), &volume(), &replica, &point(guid).tag).err();
+
+        assert!(ask("1", 2).is_none());
+        assert!(matches!(ask("2", 2), Some(BackendError::WrongRole { .. })));
+        assert!(matches!(ask("1", 1), Some(BackendError::StaleEpoch { .. })));
     }
 
     #[test]

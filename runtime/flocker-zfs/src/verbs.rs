@@ -324,16 +324,13 @@ impl Node {
             let mut states = BTreeMap::new();
             for volume in volumes {
                 let state = self.need(volume).await?;
-                plan::refuse_stale(op, volume, state.label.epoch)?;
+                plan::snapshot(op, volume, &state, tag)?;
                 states.insert(volume, state);
             }
             let mut missing = Vec::new();
             for (volume, state) in &states {
                 if state.by_tag(tag).is_some() {
                     continue;
-                }
-                if state.label.want == Want::Role(Role::Replica) {
-                    return Err(plan::wrong_role(volume, "a replica", "live or sealed"));
                 }
                 let change = Effect { snapshot: Some(tag.clone()), ..Effect::default() };
                 missing.push((*volume, &**state, change));
