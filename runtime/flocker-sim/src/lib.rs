@@ -5,6 +5,7 @@
 
 pub mod backend;
 mod clock;
+pub mod differential;
 mod engine;
 pub mod faults;
 mod network;

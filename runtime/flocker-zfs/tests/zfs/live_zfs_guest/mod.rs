@@ -2,6 +2,7 @@
 
 mod calls;
 mod crash;
+mod differential;
 mod foreign;
 mod pool;
 mod room;
