@@ -113,7 +113,8 @@ impl ZfsBackend {
         if !helper.is_file() {
             return Err(OpenError::NoHelper(helper));
         }
-        let helper = Helper::new(helper);
+        let pool = parent.split('/').next().unwrap_or(&parent).to_owned();
+        let helper = Helper::new(helper, pool);
         helper.start().await.map_err(|error| OpenError::NoZfs(why_no_zfs(&error)))?;
         let (volumes, kept) = (Mutex::default(), Mutex::default());
         let node = Node { parent, mounts, zfs, helper, volumes, kept };

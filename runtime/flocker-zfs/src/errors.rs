@@ -31,7 +31,14 @@ impl About<'_> {
         match Errno::from_raw_os_error(failure.errno) {
             Errno::NOSPC | Errno::DQUOT => BackendError::PoolFull { pool: self.pool.to_owned() },
             Errno::BUSY => {
-                BackendError::Busy { volume: self.volume.clone(), holder: describe(failure) }
+                // A mount that was taken away from under a process of another namespace is listed nowhere any more.
+                let holder = format!(
+                    "`{}/{}`: {}\nhint: a process still uses its files, perhaps in a container; end it, and ask again",
+                    self.pool,
+                    self.volume,
+                    describe(failure)
+                );
+                BackendError::Busy { volume: self.volume.clone(), holder }
             }
             _ => self.failed(describe(failure)),
         }
@@ -80,6 +87,8 @@ pub(crate) fn io_failure(action: &str, path: &std::path::Path, error: &io::Error
 pub(crate) fn describe(failure: &Failure) -> String {
     let mut text = match failure.errno {
         // ZFS gives a number of the system another meaning, and has some of its own.
+        30 => "the pool is read-only\nhint: export it, and import it without `-o readonly=on`"
+            .to_owned(),
         52 => "a checksum does not match".to_owned(),
         1035 | 1034 => "a raw stream and its base do not belong together".to_owned(),
         1037 => "the stream needs a feature that this ZFS does not have".to_owned(),

@@ -8,12 +8,13 @@ use std::{
         unix::net,
     },
     path::{Path, PathBuf},
+    pin::pin,
     process::Stdio,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use flocker_system::command::command;
@@ -26,8 +27,11 @@ use tokio::{
     time::timeout,
 };
 
-/// Far above what any call here needs on a pool that works; a suspended pool answers nothing at all.
+/// Far above what any call here needs on a pool that works.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is looked whether the pool is suspended, while an answer is missing. Then none comes before somebody
+/// brings the disk back.
+const LOOK: Duration = Duration::from_secs(1);
 /// Starting is opening one device.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -47,6 +51,8 @@ type Waiting = Mutex<Option<HashMap<u64, oneshot::Sender<Outcome>>>>;
 #[derive(Debug)]
 pub(crate) struct Helper {
     program: PathBuf,
+    /// The pool that it is asked about.
+    pool: String,
     link: tokio::sync::Mutex<Option<Arc<Link>>>,
 }
 
@@ -60,20 +66,33 @@ struct Link {
 }
 
 impl Helper {
-    pub(crate) fn new(program: PathBuf) -> Self {
-        Self { program, link: tokio::sync::Mutex::default() }
+    pub(crate) fn new(program: PathBuf, pool: String) -> Self {
+        Self { program, pool, link: tokio::sync::Mutex::default() }
     }
 
     /// Makes a call that ends by itself.
     pub(crate) async fn call(&self, call: Call) -> Result<Map, CallError> {
-        let answer = self.begin(call, None).await?;
-        match timeout(PATIENCE, answer.wait()).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(CallError::Unknown(format!(
-                "no answer within {} s\nhint: `zpool status` says whether the pool is suspended",
-                PATIENCE.as_secs()
-            ))),
+        let mut answer = pin!(self.begin(call, None).await?.wait());
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if let Ok(outcome) = timeout(LOOK, &mut answer).await {
+                return outcome;
+            }
+            if self.is_suspended().await {
+                return Err(CallError::Unknown(format!(
+                    "the pool `{0}` is suspended: its disk does not take what is written\nhint: `zpool status {0}` says \
+                     which one; once it is back, `zpool clear {0}`",
+                    self.pool
+                )));
+            }
         }
+        Err(CallError::Unknown(format!("no answer within {} s", PATIENCE.as_secs())))
+    }
+
+    /// Read where nothing waits for the pool.
+    async fn is_suspended(&self) -> bool {
+        let state = tokio::fs::read_to_string(format!("/proc/spl/kstat/zfs/{}/state", self.pool));
+        state.await.is_ok_and(|state| state.trim() == "SUSPENDED")
     }
 
     /// Begins a call that lasts as long as its stream.
@@ -251,7 +270,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_helper_that_is_not_there_is_named() {
-        let helper = Helper::new("/nowhere/flocker-zfs-helper".into());
+        let helper = Helper::new("/nowhere/flocker-zfs-helper".into(), "tank".into());
 
         let Err(CallError::Unknown(reason)) = helper.call(exists()).await else { panic!() };
 
@@ -260,7 +279,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_helper_that_ends_at_once_is_no_wait() {
-        let helper = Helper::new("/bin/true".into());
+        let helper = Helper::new("/bin/true".into(), "tank".into());
 
         let Err(CallError::Unknown(reason)) = helper.call(exists()).await else { panic!() };
 

@@ -3,6 +3,7 @@
 mod calls;
 mod crash;
 mod differential;
+mod faults;
 mod foreign;
 mod pool;
 mod room;

@@ -23,8 +23,11 @@ impl TestPool {
     }
 
     pub(super) async fn of_size(bytes: u64) -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), bytes).await
+    }
+
+    pub(super) async fn in_folder(folder: tempfile::TempDir, bytes: u64) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let folder = tempfile::tempdir().unwrap();
         let name = format!("flk{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let image = folder.path().join("pool.img");
         File::create(&image).unwrap().set_len(bytes).unwrap();
