@@ -70,17 +70,27 @@ impl Agent {
             groups: BTreeMap::new(),
             streams: BTreeMap::new(),
         };
+        let mut known: Option<Arc<State>> = None;
         loop {
             let state = followed.borrow_and_update().clone();
-            if let Some(state) = &state {
-                replicator.set_duties(state);
-                replicator.go_on(state);
+            if let Some(state) = state {
+                if known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &state)) {
+                    replicator.set_duties(&state);
+                }
+                replicator.go_on(&state);
+                known = Some(state);
             }
             replicator.publish();
             tokio::select! {
                 () = stop.cancelled() => return,
                 Ok(()) = followed.changed() => {}
-                Some(done) = replicator.tasks.join_next() => replicator.take_in(done),
+                Some(done) = replicator.tasks.join_next() => {
+                    replicator.take_in(done);
+                    // All that ended meanwhile is thought over at once.
+                    while let Some(done) = replicator.tasks.try_join_next() {
+                        replicator.take_in(done);
+                    }
+                }
                 () = tokio::time::sleep(ROUND) => {}
             }
         }

@@ -389,6 +389,16 @@ fn the_common_base_survives_and_nothing_is_sent_twice_4() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_holds_nothing_up() {
+    let mut world = World::new(7);
+    for _ in 0..EVENTS {
+        world.step(true);
+    }
+    world.now = Timestamp(world.now.0 - 900_000);
+    world.settle(7);
+}
+
+#[test]
 fn a_group_that_changed_begins_anew_and_hears_nothing_of_before() {
     let mut keeper = Keeper::default();
     let first = volume("a", None);

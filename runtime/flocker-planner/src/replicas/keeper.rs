@@ -96,6 +96,11 @@ struct Pause {
 }
 
 impl Pause {
+    /// Whether nothing is to be tried yet. A clock that was set back ends a pause: none is longer than the longest.
+    fn lasts(&self, now: Timestamp) -> bool {
+        now < self.until && self.until <= now + PAUSE.1
+    }
+
     fn fail(&mut self, now: Timestamp, trouble: String) {
         let pause = PAUSE.0.saturating_mul(1_u32 << self.failures.min(16)).min(PAUSE.1);
         self.failures = self.failures.saturating_add(1);
@@ -197,7 +202,7 @@ impl There {
 
     /// Whether nothing is tried with it at the moment.
     fn is_out(&self, now: Timestamp) -> bool {
-        now < self.pause.until
+        self.pause.lasts(now)
     }
 
     fn may_hold(&self, point: &Point) -> bool {
@@ -365,7 +370,7 @@ impl Group {
 
     fn next(&mut self, now: Timestamp) -> Vec<What> {
         let mut todo = vec![];
-        let may_work = now >= self.pause.until;
+        let may_work = !self.pause.lasts(now);
         for volume in &self.duty.volumes {
             let Some(here) = self.here.get_mut(&volume.id) else { continue };
             if here.points.is_none() && !here.busy && may_work {
@@ -374,7 +379,7 @@ impl Group {
             }
         }
         for (node, receiver) in &mut self.receivers {
-            if now < receiver.pause.until {
+            if receiver.pause.lasts(now) {
                 continue;
             }
             for volume in &self.duty.volumes {
@@ -393,7 +398,7 @@ impl Group {
         }
         let newest = self.newest().cloned();
         for (node, receiver) in &mut self.receivers {
-            if now >= receiver.pause.until {
+            if !receiver.pause.lasts(now) {
                 todo.extend(send(&self.duty, &self.here, node, receiver, newest.as_ref(), now));
             }
         }
@@ -407,8 +412,8 @@ impl Group {
     /// A snapshot, if it is time and somebody is there to receive it: a receiver that is away costs nothing but the
     /// snapshot that it holds.
     fn take(&mut self, now: Timestamp) -> Option<What> {
-        let due = self.looked.is_none_or(|looked| now >= looked + self.duty.every);
-        let ready = |r: &Receiver| r.is_idle(now) && now >= r.pause.until;
+        let due = self.looked.is_none_or(|looked| now >= looked + self.duty.every || now < looked);
+        let ready = |r: &Receiver| r.is_idle(now) && !r.pause.lasts(now);
         if self.taking.is_some() || !due || !self.receivers.values().any(ready) {
             return None;
         }
@@ -458,7 +463,7 @@ impl Group {
         let mut todo = vec![];
         for (node, receiver) in &mut self.receivers {
             let Some(complete) = receiver.complete().cloned() else { continue };
-            if now < receiver.pause.until {
+            if receiver.pause.lasts(now) {
                 continue;
             }
             for volume in &self.duty.volumes {
