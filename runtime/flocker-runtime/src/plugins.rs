@@ -26,6 +26,9 @@ pub(crate) struct Plugins {
 /// and meanwhile apps would be without a leader.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A component larger than this brings an interpreter along, and takes minutes to be compiled.
+const LARGE: u64 = 4 << 20;
+
 /// Loads every policy, or none: a node does not start with other policies than it was told. Those that take too long to be
 /// compiled count as failing until they are loaded.
 pub(crate) async fn load(config: &Config) -> anyhow::Result<Arc<PluginHost>> {
@@ -52,9 +55,13 @@ async fn load_within(
     let loader = Arc::clone(&host);
     // A thread of its own, which no end of the daemon waits for.
     std::thread::Builder::new().name("plugin-loader".into()).spawn(move || {
-        // A small one does not wait for a large one.
+        // Those that take seconds do not wait for those that take minutes; otherwise in the order of the configuration, as
+        // the first of a name keeps it.
+        let is_large = |plugin: &&Configured| {
+            std::fs::metadata(&plugin.path).is_ok_and(|file| file.len() > LARGE)
+        };
         let mut small_first: Vec<_> = wanted.iter().collect();
-        small_first.sort_by_key(|plugin| std::fs::metadata(&plugin.path).map_or(0, |m| m.len()));
+        small_first.sort_by_key(is_large);
         // All of them, whatever becomes of the first.
         let results = small_first.into_iter().map(|plugin| loader.load(plugin).map(drop));
         let results: Vec<_> = results.collect();
