@@ -235,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_start_does_not_wait_for_what_takes_too_long_to_be_compiled() {
-        // The larger one first, which is loaded last.
+        // They stand in the order of the configuration, whichever was loaded first.
         let wanted = vec![Configured::new(&wasm("gfs")), Configured::new(&wasm("spread"))];
         let host = load_within(Duration::ZERO, HostConfig::default(), wanted).await.unwrap();
 
