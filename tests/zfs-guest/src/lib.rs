@@ -36,12 +36,18 @@ pub fn make_room_for_docker() -> Result<()> {
     if !std::fs::read_to_string("/proc/cmdline")?.contains("vm.job=") {
         return Ok(());
     }
-    let folder = std::env::temp_dir();
-    let line = format!(
-        "mount -t tmpfs tmpfs {} && for c in iptables ip6tables; do ln -sf /usr/sbin/$c-legacy /etc/alternatives/$c; done",
-        folder.display()
-    );
-    let done = Command::new("sh").args(["-ec", &line]).output()?;
+    // A checkout that lies in the folder for temporary files is put back into it.
+    let line = r#"
+        mkdir -p /run/checkout
+        mount --bind "$2" /run/checkout
+        mount -t tmpfs tmpfs "$1"
+        [ -e "$2" ] || { mkdir -p "$2"; mount --bind /run/checkout "$2"; }
+        for c in iptables ip6tables; do ln -sf /usr/sbin/$c-legacy /etc/alternatives/$c; done
+    "#;
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", line, "sh"]).arg(std::env::temp_dir()).arg(checkout);
+    let done = shell.output()?;
     if !done.status.success() {
         bail!("Docker has no place here: {}", String::from_utf8_lossy(&done.stderr));
     }
