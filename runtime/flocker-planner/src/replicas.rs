@@ -16,7 +16,6 @@ pub use self::{
     commands::{Command, Event, Failure, GroupId, News, Standing, What},
     duties::{Duty, duties},
     keeper::{Keeper, PREFIX},
-    path::{Conflict, Path, path},
 };
 
 /// Increments are sent until one is this short: what is written in that time is what the last one, while nobody can

@@ -32,7 +32,7 @@ pub(crate) struct Squeezes(Mutex<BTreeMap<NodeName, Squeeze>>);
 
 impl Squeezes {
     pub(crate) fn of<T>(&self, target: &NodeName, work: impl FnOnce(&mut Squeeze) -> T) -> T {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(target).copied();
         let mut squeeze = known.unwrap_or_default();
         let done = work(&mut squeeze);
         // Compressing takes a moment, in which others may learn something; what is learnt last counts.
@@ -43,7 +43,7 @@ impl Squeezes {
 }
 
 /// What compressing costs and brings.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Squeeze {
     /// Nanoseconds that the network takes for a byte.
     network: Option<f64>,
@@ -121,6 +121,16 @@ mod tests {
         // A slow line, and what does not get smaller.
         assert!(!after(80.0, 2.0, 1.0).pays());
         assert!(!Squeeze::default().pays());
+    }
+
+    #[test]
+    fn streams_beside_each_other_know_the_same() {
+        let (squeezes, n2) = (Squeezes::default(), NodeName::new("n2").unwrap());
+        squeezes.of(&n2, |squeeze| squeeze.sent(1000, Duration::from_micros(3)));
+
+        let seen = squeezes.of(&n2, |_| squeezes.of(&n2, |beside| beside.network));
+
+        assert_eq!(seen, Some(3.0));
     }
 
     #[test]

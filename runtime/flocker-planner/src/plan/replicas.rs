@@ -83,6 +83,10 @@ fn rank(
     let mut question = view.question(world, record, app, Purpose::Create, id, seed);
     question.what = Placed::Replica;
     (question.memory, question.cpu) = (ByteSize(0), CpuMillis(0));
+    // Also of a volume that no app uses: only storage of the same kind can take it.
+    let row = |volume: &&Volume| world.volumes.iter().position(|known| known.id == volume.id);
+    question.volumes =
+        volumes.iter().filter_map(row).filter_map(|row| u32::try_from(row).ok()).collect();
     question.size = volumes.iter().map(|volume| volume.size).sum();
     // Where the app itself may not be, its replica would be of no use; where it is, there is one too many.
     let named = &app.placement.nodes;
@@ -218,6 +222,16 @@ mod tests {
         // The owner's place, one that was named since, and a node that is gone.
         let other = chosen(&world(1, &["n1", "n2", "n9"]), &policies);
         assert_eq!(other, Some(vec!["n4".to_owned()]));
+    }
+
+    #[test]
+    fn storage_of_another_kind_is_no_place_for_a_replica() {
+        let mut world = world(2, &[]);
+        for seen in world.nodes.values_mut() {
+            let kind = if seen.node.name == name("n4") { "zfs" } else { "btrfs" };
+            seen.stats.streams = kind.to_owned();
+        }
+        assert_eq!(chosen(&world, &Last::default()), Some(vec!["n3".to_owned()]));
     }
 
     #[test]

@@ -84,8 +84,6 @@ pub struct Standing {
     pub receiver: NodeName,
     /// The newest snapshot that it is known to hold.
     pub at: Option<Point>,
-    /// The snapshot that all of the group's copies there hold.
-    pub complete: Option<SnapshotTag>,
     /// Up to when it holds everything that was written, by this node's clock.
     pub until: Option<Timestamp>,
     /// What keeps it from being up to date.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use flocker_model::{AppName, ByteSize, NodeName, Volume};
+use flocker_model::{AppName, NodeName, Volume};
 
 /// Volumes of which one snapshot is taken, and who gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +17,6 @@ pub struct Duty {
     pub receivers: BTreeSet<NodeName>,
     /// How often.
     pub every: Duration,
-    /// The most that is sent in a second to one node.
-    pub rate: Option<ByteSize>,
 }
 
 impl Duty {
@@ -48,9 +46,9 @@ pub fn duties<'a>(
         }
         // A volume of nobody goes alone.
         let alone = volume.app.is_none().then(|| volume.name.clone());
-        let key = (volume.app.clone(), alone, receivers.clone(), wanted.every, wanted.rate);
-        let (every, rate) = (wanted.every, wanted.rate);
-        let fresh = || Duty { volumes: vec![], receivers, every, rate };
+        let every = wanted.every;
+        let key = (volume.app.clone(), alone, receivers.clone(), every);
+        let fresh = || Duty { volumes: vec![], receivers, every };
         groups.entry(key).or_insert_with(fresh).volumes.push(Arc::new(volume.clone()));
     }
     groups.into_values().collect()

@@ -399,6 +399,33 @@ fn a_clock_that_is_set_back_holds_nothing_up() {
 }
 
 #[test]
+fn a_snapshot_of_the_future_says_nothing_about_what_was_written() {
+    let (mut keeper, now) = (Keeper::default(), Timestamp(5_000));
+    let lone = volume("c", None);
+    keeper.set_duties(duties(&node("n1"), [&lone], |_| false));
+    let guid = Guid("g1".to_owned());
+    let future = Point { tag: format!("{PREFIX}9000").parse().unwrap(), guid };
+    for Command { group, what } in keeper.next(now) {
+        let volume = lone.id.clone();
+        let points = vec![future.clone()];
+        let news = match what {
+            What::Ask { receiver, .. } => News::Held { volume, receiver, points: Ok(points) },
+            What::List { .. } | What::Take { .. } | What::Send { .. } | What::Remove { .. } => {
+                News::Listed { volume, points: Ok(points) }
+            }
+        };
+        keeper.handle(now, Event { group, news });
+    }
+
+    let next = keeper.next(now);
+
+    let Some(What::Take { unless_idle_since, .. }) = next.first().map(|c| &c.what) else {
+        panic!("{next:?}")
+    };
+    assert_eq!(*unless_idle_since, None);
+}
+
+#[test]
 fn a_group_that_changed_begins_anew_and_hears_nothing_of_before() {
     let mut keeper = Keeper::default();
     let first = volume("a", None);

@@ -180,12 +180,8 @@ impl Receiver {
 
     /// The newest snapshot for replicas that all of its copies hold.
     fn complete(&self) -> Option<&SnapshotTag> {
-        let mut copies = self.copies.values().filter(|copy| copy.conflict.is_none());
-        let first = copies.next()?.points.as_ref()?;
-        let rest: Vec<_> = copies.map(|copy| copy.points.as_deref().unwrap_or_default()).collect();
-        let everywhere =
-            |tag: &SnapshotTag| rest.iter().all(|points| points.iter().any(|p| p.tag == *tag));
-        first.iter().rev().map(|p| &p.tag).find(|tag| is_ours(tag) && everywhere(tag))
+        let copies = self.copies.values().filter(|copy| copy.conflict.is_none());
+        newest_of_all(copies.map(|copy| copy.points.as_deref()))
     }
 }
 
@@ -417,7 +413,8 @@ impl Group {
         if self.taking.is_some() || !due || !self.receivers.values().any(ready) {
             return None;
         }
-        let unless_idle_since = self.newest().and_then(taken_at);
+        // One that claims to be of the future, as the clock was set back since, says nothing about what was written.
+        let unless_idle_since = self.newest().and_then(taken_at).filter(|taken| *taken <= now);
         #[expect(clippy::expect_used, reason = "it begins with a letter and has digits besides")]
         let tag = SnapshotTag::new(format!("{PREFIX}{}", now.0)).expect("it is a valid tag");
         self.taking = Some(now);
@@ -426,12 +423,7 @@ impl Group {
 
     /// The newest snapshot for replicas that all volumes here have.
     fn newest(&self) -> Option<&SnapshotTag> {
-        let mut all = self.here.values().map(|here| here.points.as_deref().unwrap_or_default());
-        let first = all.next()?;
-        let rest: Vec<_> = all.collect();
-        let everywhere =
-            |tag: &SnapshotTag| rest.iter().all(|points| points.iter().any(|p| p.tag == *tag));
-        first.iter().rev().map(|p| &p.tag).find(|tag| is_ours(tag) && everywhere(tag))
+        newest_of_all(self.here.values().map(|here| here.points.as_deref()))
     }
 
     /// What nobody needs any more here. What a receiver holds, or may hold, is what the next increment begins at.
@@ -487,7 +479,7 @@ impl Group {
         self.receivers.iter().flat_map(move |(node, receiver)| {
             let complete = receiver.complete().cloned();
             let until = match &complete {
-                Some(tag) if Some(tag) == newest => self.looked.max(taken_at(tag)),
+                Some(tag) if Some(tag) == newest => self.looked.or(taken_at(tag)),
                 Some(tag) => taken_at(tag),
                 None => None,
             };
@@ -499,7 +491,6 @@ impl Group {
                     volume: volume.clone(),
                     receiver: node.clone(),
                     at: copy.points.as_ref().and_then(|points| points.last().cloned()),
-                    complete: complete.clone(),
                     until,
                     trouble: trouble.or_else(|| self.pause.trouble.clone()),
                 }
@@ -560,6 +551,14 @@ fn send(
         receiver.round = None;
     }
     todo
+}
+
+/// The newest snapshot for replicas that is in every list; none where one is not known.
+fn newest_of_all<'a>(lists: impl Iterator<Item = Option<&'a [Point]>>) -> Option<&'a SnapshotTag> {
+    let lists: Vec<&[Point]> = lists.collect::<Option<_>>()?;
+    let (first, rest) = lists.split_first()?;
+    let everywhere = |tag: &SnapshotTag| rest.iter().all(|l| l.iter().any(|p| p.tag == *tag));
+    first.iter().rev().map(|p| &p.tag).find(|tag| is_ours(tag) && everywhere(tag))
 }
 
 fn is_ours(tag: &SnapshotTag) -> bool {

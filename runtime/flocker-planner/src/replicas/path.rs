@@ -6,7 +6,7 @@ use flocker_model::Point;
 
 /// What is to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Path {
+pub(super) enum Path {
     /// Nothing: the receiver holds it, or something newer of ours.
     Here,
     /// What changed since this snapshot, the newest that the receiver holds.
@@ -18,13 +18,13 @@ pub enum Path {
 /// Why nothing may be sent: the receiver's newest snapshot is none of the sender's. Either copy may hold what the other
 /// lacks, and sending on would destroy it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conflict {
+pub(super) struct Conflict {
     /// The newest snapshot that the receiver holds.
-    pub there: Point,
+    pub(super) there: Point,
     /// The newest that the sender holds.
-    pub here: Option<Point>,
+    pub(super) here: Option<Point>,
     /// The newest that both hold.
-    pub common: Option<Point>,
+    pub(super) common: Option<Point>,
 }
 
 impl fmt::Display for Conflict {
@@ -50,7 +50,7 @@ impl fmt::Display for Conflict {
 ///
 /// # Errors
 /// [`Conflict`] when the receiver's newest snapshot is none of the sender's.
-pub fn path(here: &[Point], there: &[Point], to: &Point) -> Result<Path, Box<Conflict>> {
+pub(super) fn path(here: &[Point], there: &[Point], to: &Point) -> Result<Path, Box<Conflict>> {
     let place = |point: &Point| here.iter().position(|held| held.guid == point.guid);
     let Some(newest) = there.last() else { return Ok(Path::Everything) };
     if there.iter().any(|held| held.guid == to.guid) {

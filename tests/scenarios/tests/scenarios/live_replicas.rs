@@ -86,10 +86,11 @@ fn a_replica_follows_through_kills_and_hangs_and_is_moved_to_in_no_time() -> Res
         let back = current(cluster, &home)?;
         ensure!(back.sent < BALLAST_MIB << 19, "{back:?} after the move");
 
-        cluster.flocker().ask(&["replica", "rm", APP, "--yes"])?;
         let volume = cluster.flocker().ask(&["volume", "inspect", "shop.data"])?;
         let id = volume["id"].as_str().context("the volume has no id")?.to_owned();
         let pool = cluster.node(&home)?.pool();
+        ensure!(!walk(&pool, &id)?.is_empty(), "the copy is not where it is looked for");
+        cluster.flocker().ask(&["replica", "rm", APP, "--yes"])?;
         until("the copy is gone", || {
             let left = walk(&pool, &id)?;
             Ok(left.is_empty().then_some(()))

@@ -1,9 +1,9 @@
 //! The same with volumes on ZFS: in a guest, as machines rarely have it.
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use scenarios::{Client, scenario_with, until};
+use scenarios::{Client, Cluster, scenario_with, until};
 
 const APP: &str = "shop";
 const PORT: u16 = 7000;
@@ -19,6 +19,13 @@ fn pool(name: &str, disk: &std::path::Path) -> Result<()> {
         .output()?;
     ensure!(made.status.success(), "no pool: {}", String::from_utf8_lossy(&made.stderr));
     Ok(())
+}
+
+fn current(cluster: &Cluster) -> Result<()> {
+    until("the replica is up to date", || {
+        let listed = cluster.flocker().ask(&["replica", "ls", APP])?;
+        Ok((listed["replicas"][0]["state"] == "current").then_some(()))
+    })
 }
 
 #[test]
@@ -45,15 +52,12 @@ fn live_zfs_guest_an_app_is_replicated_and_moved() -> Result<()> {
         let client = Client::start(door);
 
         cluster.flocker().ask(&["replica", "add", APP, "--to", other, "--every", "2s"])?;
-        until("the replica is up to date", || {
-            let listed = cluster.flocker().ask(&["replica", "ls", APP])?;
-            Ok((listed["replicas"][0]["state"] == "current").then_some(()))
-        })?;
+        current(cluster)?;
         client.flows(50)?;
         cluster.node(&home)?.kill()?;
         cluster.node(&home)?.start()?;
         client.flows(50)?;
-        std::thread::sleep(Duration::from_secs(4));
+        current(cluster)?;
 
         let there = cluster.flocker().move_to(APP, other)?;
         ensure!(there.state == "done", "the move ended as {there:?}");
