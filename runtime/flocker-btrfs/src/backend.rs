@@ -9,10 +9,12 @@ use std::{
 
 use async_trait::async_trait;
 use flocker_model::{
-    ByteSize, Capacity, Point, Snapshot, SnapshotTag, Timestamp, VolumeId, VolumeState,
+    ByteSize, Capacity, Point, Snapshot, SnapshotTag, Timestamp, VolumeId, VolumeOptions,
+    VolumeState,
 };
 use flocker_ports::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
+    refuse_reserved_and_secret,
 };
 use tokio::sync::OwnedMutexGuard;
 
@@ -225,11 +227,12 @@ impl Backend for BtrfsBackend {
         &self,
         op: &Op,
         volume: &VolumeId,
-        size: ByteSize,
+        options: &VolumeOptions,
         owner: Option<(u32, u32)>,
     ) -> Result<Change, BackendError> {
         let _turn = self.node.turn(volume).await;
-        self.node.create(op, volume, size, owner).await
+        refuse_reserved_and_secret("btrfs", options)?;
+        self.node.create(op, volume, options, owner).await
     }
 
     async fn resize(
@@ -324,10 +327,11 @@ impl Backend for BtrfsBackend {
         volume: &VolumeId,
         base: Option<&Point>,
         to: &Point,
-        size: ByteSize,
+        options: &VolumeOptions,
     ) -> Result<Box<dyn Receiver>, BackendError> {
         let _turn = self.node.turn(volume).await;
-        Node::receive(&self.node, op, volume, base, to, size).await
+        refuse_reserved_and_secret("btrfs", options)?;
+        Node::receive(&self.node, op, volume, base, to, options.size).await
     }
 
     async fn abort_receive(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {

@@ -113,7 +113,7 @@ fn unmount(folder: &Path) {
 /// Makes a volume as soon as the kernel has cleaned up behind a subvolume that was removed.
 async fn create_soon(backend: &BtrfsBackend, name: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while let Err(error) = backend.create(&op(ONE), &volume(name), SIZE, None).await {
+    while let Err(error) = backend.create(&op(ONE), &volume(name), &SIZE.into(), None).await {
         assert!(Instant::now() < deadline, "{error}");
         tokio::task::yield_now().await;
     }

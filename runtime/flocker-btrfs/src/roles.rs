@@ -7,9 +7,9 @@ use std::{
     path::Path,
 };
 
-use flocker_model::{ByteSize, Epoch, Point, Role, VolumeId};
+use flocker_model::{ByteSize, Compression, Epoch, Point, Role, VolumeId, VolumeOptions};
 use flocker_ports::{Attachment, BackendError, Change, Op};
-use rustix::fs::Access;
+use rustix::fs::{Access, XattrFlags, setxattr};
 
 use crate::{
     backend::Node,
@@ -93,7 +93,7 @@ impl Node {
         &self,
         op: &Op,
         volume: &VolumeId,
-        size: ByteSize,
+        options: &VolumeOptions,
         owner: Option<(u32, u32)>,
     ) -> Result<Change, BackendError> {
         if let Some((role, sidecar)) = self.find(volume).await? {
@@ -109,10 +109,13 @@ impl Node {
         }
         // Finishes the removal of an earlier volume of this id.
         self.settle(volume).await?;
-        self.stage_empty(volume, owner).await?;
+        self.stage_empty(volume, options.compression, owner).await?;
         self.steps.done("staged")?;
-        self.decide(volume, Sidecar { want: Want::Role(Role::Live), epoch: op.epoch, size })
-            .await?;
+        self.decide(
+            volume,
+            Sidecar { want: Want::Role(Role::Live), epoch: op.epoch, size: options.size },
+        )
+        .await?;
         self.steps.done("decided")?;
         self.settle(volume).await?;
         Ok(Change::Made)
@@ -121,6 +124,7 @@ impl Node {
     async fn stage_empty(
         &self,
         volume: &VolumeId,
+        compression: Option<Compression>,
         owner: Option<(u32, u32)>,
     ) -> Result<(), BackendError> {
         let staging = self.layout().staging(volume);
@@ -133,6 +137,15 @@ impl Node {
             fs::create_dir(&data)?;
             if let Some((user, group)) = owner {
                 chown(&data, Some(user), Some(group))?;
+            }
+            if let Some(how) = compression {
+                // Every file that is made below it inherits this, on every node: a stream carries it.
+                setxattr(
+                    &data,
+                    "btrfs.compression",
+                    property(how).as_bytes(),
+                    XattrFlags::empty(),
+                )?;
             }
             if let Some(folder) = marker.parent() {
                 fs::create_dir(folder)?;
@@ -373,4 +386,13 @@ fn check_marker(subvolume: &Path, volume: &VolumeId) -> std::io::Result<()> {
         return Ok(());
     }
     Err(std::io::Error::other(format!("it is marked as volume `{found}`")))
+}
+
+/// The nearest that btrfs has: lzo is its fast one, and `none` keeps its own guesses away too.
+fn property(how: Compression) -> &'static str {
+    match how {
+        Compression::Off => "none",
+        Compression::Lz4 => "lzo",
+        Compression::Zstd => "zstd",
+    }
 }

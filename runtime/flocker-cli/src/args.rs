@@ -7,7 +7,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use flocker_api::{Address, SOCKET_DEFAULT};
-use flocker_model::{AppName, ByteSize, ContainerName, NodeName, SnapshotTag, VolumeName};
+use flocker_model::{
+    AppName, ByteSize, Compression, ContainerName, NodeName, Profile, RecordSize, SecretName,
+    SnapshotTag, VolumeName, VolumeOptions,
+};
 
 pub(crate) use self::plugin::{
     AuthorCommand, Limited, New, NewHook, PluginCommand, Pull, Push, RegistryArgs, Settings,
@@ -155,9 +158,8 @@ pub(crate) enum VolumeCommand {
     Create {
         /// Its name
         name: VolumeName,
-        /// The most that may be written to it, such as 512m or 20GiB
-        #[arg(long)]
-        size: ByteSize,
+        #[command(flatten)]
+        options: OptionArgs,
         /// User and group, as numbers, that own the empty volume [default: root]
         #[arg(long, value_name = "USER:GROUP")]
         owner: Option<Owner>,
@@ -335,6 +337,42 @@ impl std::str::FromStr for LabelChange {
                 Err("the key is empty".to_owned())
             }
             Self::Set(..) | Self::Remove(_) => Ok(change),
+        }
+    }
+}
+
+/// What a volume is to be like.
+#[derive(Debug, Args)]
+pub(crate) struct OptionArgs {
+    /// The most that may be written to it, such as 512m or 20GiB
+    #[arg(long)]
+    size: ByteSize,
+    /// What it is for: `general`, `postgres`, `mysql`, `media` or `archive`; chooses record size and compression
+    #[arg(long, default_value = "general")]
+    profile: Profile,
+    /// In blocks of which size files are kept, from 4KiB to 1MiB [default: as the profile says]
+    #[arg(long, value_name = "SIZE")]
+    record_size: Option<RecordSize>,
+    /// `off`, `lz4` or `zstd` [default: as the profile says]
+    #[arg(long, value_name = "HOW")]
+    compression: Option<Compression>,
+    /// Keep room for all of `--size` in the pool where it is writable (ZFS)
+    #[arg(long)]
+    reserve: bool,
+    /// Encrypt it with this secret, which every node with a copy must have (ZFS)
+    #[arg(long, value_name = "NAME")]
+    secret: Option<SecretName>,
+}
+
+impl OptionArgs {
+    pub(crate) fn into_options(self) -> VolumeOptions {
+        let (record_size, compression) = self.profile.choices();
+        VolumeOptions {
+            size: self.size,
+            record_size: self.record_size.or(record_size),
+            compression: self.compression.or(compression),
+            reserved: self.reserve,
+            secret: self.secret,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
-use flocker_model::{App, AppName};
+use flocker_model::{App, AppName, VolumeOptions};
 use proptest::prelude::*;
 
 use crate::parse;
@@ -47,8 +47,12 @@ fn describe(app: &App) -> String {
         let _ = writeln!(
             out,
             "volume {} {:?} {} {:?}",
-            volume.key, volume.source, volume.size, volume.owner
+            volume.key, volume.source, volume.options.size, volume.owner
         );
+        let VolumeOptions { record_size, compression, reserved, secret, .. } = &volume.options;
+        if volume.options != volume.options.size.into() {
+            let _ = writeln!(out, "  {record_size:?} {compression:?} {reserved} {secret:?}");
+        }
     }
     out
 }
@@ -91,7 +95,7 @@ services:
       - { type: volume, source: shared, target: /mnt, read_only: true }
 volumes:
   data:
-    x-flocker: { size: 2GiB, owner: "999:999" }
+    x-flocker: { size: 2GiB, owner: "999:999", profile: postgres, compression: zstd, reserve: true, secret: shop }
   shared:
     external: true
     name: library.books
@@ -102,48 +106,49 @@ fn a_full_file_becomes_an_app() {
     check(
         FULL,
         expect![[r#"
-        app shop placement PlacementRules { nodes: ["n1", "n2"], labels: {"disk": "ssd"}, pinned: true }
-        ContainerSpec {
-            name: "redis",
-            image: "redis:7",
-            entrypoint: None,
-            command: Some(["redis-server","--appendonly","yes","--save","",],),
-            environment: {},
-            user: Some("999:999",),
-            working_dir: None,
-            mounts: [Mount {volume: "data",path: "/data",read_only: false,},],
-            depends_on: [],
-            healthcheck: Some(Healthcheck {test: ["redis-cli","ping",],interval: 1s,timeout: 500ms,retries: 5,start_period: 90s,},),
-            restart: UnlessStopped,
-            stop_grace_period: 30s,
-            memory: Some(ByteSize(536870912,),),
-            cpu: Some(CpuMillis(500,),),
-            labels: {"plain": "","tier": "back",},
-            links: [],}
-        ContainerSpec {
-            name: "web",
-            image: "example.org/web@sha256:00",
-            entrypoint: Some(["/bin/web",],),
-            command: None,
-            environment: {"DEBUG": "true","EMPTY": "","PORT": "80","PRICE": "5$",},
-            user: None,
-            working_dir: Some("/srv",),
-            mounts: [Mount {volume: "shared",path: "/mnt",read_only: true,},],
-            depends_on: [Dependency {on: "redis",condition: Healthy,},],
-            healthcheck: None,
-            restart: No,
-            stop_grace_period: 10s,
-            memory: None,
-            cpu: None,
-            labels: {"a": "b",},
-            links: [Link {alias: "cache",target: Container("redis",),},Link {alias: "mail",target: App("mail",),},Link {alias: "login",target: App("auth",),},],}
-        service redis redis None 6379->6379
-        service web web Some(127.0.0.1) 8080->80
-        service web-81 web None 81->81
-        service web-9090 web Some(::1) 9090->90
-        volume data Own("shop.data") 2.0 GiB Some((999, 999))
-        volume shared External("library.books") 1.0 GiB None
-    "#]],
+            app shop placement PlacementRules { nodes: ["n1", "n2"], labels: {"disk": "ssd"}, pinned: true }
+            ContainerSpec {
+                name: "redis",
+                image: "redis:7",
+                entrypoint: None,
+                command: Some(["redis-server","--appendonly","yes","--save","",],),
+                environment: {},
+                user: Some("999:999",),
+                working_dir: None,
+                mounts: [Mount {volume: "data",path: "/data",read_only: false,},],
+                depends_on: [],
+                healthcheck: Some(Healthcheck {test: ["redis-cli","ping",],interval: 1s,timeout: 500ms,retries: 5,start_period: 90s,},),
+                restart: UnlessStopped,
+                stop_grace_period: 30s,
+                memory: Some(ByteSize(536870912,),),
+                cpu: Some(CpuMillis(500,),),
+                labels: {"plain": "","tier": "back",},
+                links: [],}
+            ContainerSpec {
+                name: "web",
+                image: "example.org/web@sha256:00",
+                entrypoint: Some(["/bin/web",],),
+                command: None,
+                environment: {"DEBUG": "true","EMPTY": "","PORT": "80","PRICE": "5$",},
+                user: None,
+                working_dir: Some("/srv",),
+                mounts: [Mount {volume: "shared",path: "/mnt",read_only: true,},],
+                depends_on: [Dependency {on: "redis",condition: Healthy,},],
+                healthcheck: None,
+                restart: No,
+                stop_grace_period: 10s,
+                memory: None,
+                cpu: None,
+                labels: {"a": "b",},
+                links: [Link {alias: "cache",target: Container("redis",),},Link {alias: "mail",target: App("mail",),},Link {alias: "login",target: App("auth",),},],}
+            service redis redis None 6379->6379
+            service web web Some(127.0.0.1) 8080->80
+            service web-81 web None 81->81
+            service web-9090 web Some(::1) 9090->90
+            volume data Own("shop.data") 2.0 GiB Some((999, 999))
+              Some(RecordSize(ByteSize(32768))) Some(Zstd) true Some("shop")
+            volume shared External("library.books") 1.0 GiB None
+        "#]],
     );
 }
 
@@ -475,7 +480,7 @@ fn values_that_make_no_sense_are_refused() {
     );
     check(
         "x-flocker: { placement: { nodes: [N1], where: x, pinned: maybe }, size: 1g }\nservices:\n  a: { image: 'i \
-         j' }\nvolumes:\n  ok: { name: other }\n  UP:\n  big: { x-flocker: { size: 0, owner: redis, mode: 7 } }\n  ext: { \
+         j' }\nvolumes:\n  ok: { name: other }\n  UP:\n  big: { x-flocker: { size: 0, owner: redis, mode: 7, profile: fast, record_size: 3k } }\n  ext: { \
          external: true, x-flocker: { size: 1g } }\n  ext2: { external: true, name: ext }",
         expect![[r#"
             compose.yaml:1: x-flocker.placement.nodes[0]: `N1` is not a valid node name: it must start with a lower-case letter or a digit
@@ -490,9 +495,11 @@ fn values_that_make_no_sense_are_refused() {
             compose.yaml:6: volumes.UP: `UP` is not a valid volume name: it must start with a lower-case letter or a digit
             compose.yaml:7: volumes.big.x-flocker.size: 0 bytes hold nothing
             compose.yaml:7: volumes.big.x-flocker.owner: `redis` is not a user and a group by number, such as `999:999`
+            compose.yaml:7: volumes.big.x-flocker.profile: `fast` is not a profile: `general`, `postgres`, `mysql`, `media` or `archive`
+            compose.yaml:7: volumes.big.x-flocker.record_size: `3.0 KiB` is not a record size: a power of two from 4KiB to 1MiB
             compose.yaml:7: volumes.big.x-flocker.mode: `mode` is not supported
-            hint: `size` and `owner` are known here
-            compose.yaml:8: volumes.ext.x-flocker: an external volume has its size and owner already
+            hint: `size`, `owner`, `profile`, `record_size`, `compression`, `reserve` and `secret` are known here
+            compose.yaml:8: volumes.ext.x-flocker: an external volume has all of this already
             hint: leave `x-flocker` out here
             compose.yaml:9: volumes.ext2: this is the same volume as `ext`
         "#]],

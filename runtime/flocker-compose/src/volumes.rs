@@ -1,6 +1,8 @@
 //! Volumes of the app, and where containers mount them.
 
-use flocker_model::{AppName, ByteSize, Mount, VolumeName, VolumeSource, VolumeSpec};
+use flocker_model::{
+    AppName, ByteSize, Mount, Profile, VolumeName, VolumeOptions, VolumeSource, VolumeSpec,
+};
 
 use crate::{
     hints,
@@ -47,11 +49,14 @@ fn one(
         (fields.take("external"), fields.take("name"), fields.take("x-flocker"));
     fields.refuse_rest(problems, hints::volume);
     let external = external.and_then(|f| f.read(problems, values::truth)).unwrap_or(false);
-    let (size, owner) = ours.as_ref().map_or((None, None), |f| size_and_owner(f, problems));
+    let (options, owner) = match &ours {
+        Some(ours) => options_and_owner(ours, problems),
+        None => (SIZE_DEFAULT.into(), None),
+    };
     let source = if external {
         if let Some(ours) = ours {
             problems.push(
-                ours.problem("an external volume has its size and owner already")
+                ours.problem("an external volume has all of this already")
                     .hint("leave `x-flocker` out here"),
             );
         }
@@ -68,7 +73,7 @@ fn one(
         }
         VolumeSource::Own(checked(key, &format!("{}.{key}", app?), field, problems)?)
     };
-    Some(VolumeSpec { key: key.to_owned(), source, size: size.unwrap_or(SIZE_DEFAULT), owner })
+    Some(VolumeSpec { key: key.to_owned(), source, options, owner })
 }
 
 /// `name`, if both it and the key that it was made of can be names.
@@ -87,15 +92,32 @@ fn checked(
     }
 }
 
-fn size_and_owner(
+fn options_and_owner(
     field: &Field<'_>,
     problems: &mut Problems,
-) -> (Option<ByteSize>, Option<(u32, u32)>) {
+) -> (VolumeOptions, Option<(u32, u32)>) {
     let mut fields = field.map(problems);
     let size = fields.take("size").and_then(|f| f.read(problems, above_zero));
     let owner = fields.take("owner").and_then(|f| f.read(problems, owner));
-    fields.refuse_rest(problems, |_| Some("`size` and `owner` are known here"));
-    (size, owner)
+    let profile = fields.take("profile").and_then(|f| f.parse::<Profile>(problems));
+    let (record_size, compression) = profile.unwrap_or(Profile::General).choices();
+    let own_record_size = fields.take("record_size").and_then(|f| f.parse(problems));
+    let own_compression = fields.take("compression").and_then(|f| f.parse(problems));
+    let reserved = fields.take("reserve").and_then(|f| f.read(problems, values::truth));
+    let secret = fields.take("secret").and_then(|f| f.parse(problems));
+    fields.refuse_rest(problems, |_| {
+        Some(
+            "`size`, `owner`, `profile`, `record_size`, `compression`, `reserve` and `secret` are known here",
+        )
+    });
+    let options = VolumeOptions {
+        size: size.unwrap_or(SIZE_DEFAULT),
+        record_size: own_record_size.or(record_size),
+        compression: own_compression.or(compression),
+        reserved: reserved.unwrap_or(false),
+        secret,
+    };
+    (options, owner)
 }
 
 /// A size that is not nothing.

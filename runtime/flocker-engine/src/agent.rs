@@ -193,6 +193,7 @@ fn backend_kind(error: &BackendError) -> PeerErrorKind {
         | BackendError::WrongRole { .. }
         | BackendError::Diverged { .. }
         | BackendError::PoolFull { .. }
+        | BackendError::Unsupported { .. }
         | BackendError::CorruptStream { .. } => PeerErrorKind::Refused,
         BackendError::Busy { .. }
         | BackendError::CannotResume { .. }

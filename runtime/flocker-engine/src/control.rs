@@ -448,7 +448,7 @@ fn new_volumes(state: &State, app: &App, mut changes: Changes) -> Result<Changes
                     app: Some(app.name.clone()),
                     owner: None,
                     epoch: Epoch::FIRST,
-                    size: spec.size,
+                    options: spec.options.clone(),
                     ownership: spec.owner,
                     replicas: vec![],
                     replication: None,

@@ -10,11 +10,12 @@ use std::{
 
 use bytes::Bytes;
 use flocker_model::{
-    AppRecord, AppState, ByteSize, Epoch, Guid, MoveReport, Node, NodeName, Operation,
-    OperationKind, OperationState, Phase, PhaseReport, Purpose, Replica, Replication, Round,
-    Timestamp, Transfer, Volume,
+    AppRecord, AppState, ByteSize, Epoch, MoveReport, Node, NodeName, Operation, OperationKind,
+    OperationState, Phase, PhaseReport, Purpose, Round, Timestamp, Transfer, Volume,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use self::volume::StoredVolume;
 
 /// The version that this program writes, and the newest that it reads.
 const VERSION: u32 = 1;
@@ -116,6 +117,7 @@ record!(Operation, StoredOperation, "operation/", |operation| operation.id.to_st
 
 mod leftover;
 pub(crate) mod silence;
+mod volume;
 
 /// A name as it was stored, checked again: a store may have been edited by hand.
 fn name<T: std::str::FromStr<Err = flocker_model::InvalidName>>(text: String) -> Result<T, String> {
@@ -242,113 +244,6 @@ impl StoredApp {
             state: if self.removing { AppState::Removing } else { AppState::Deployed },
             operation: optional(self.operation)?,
             placed: Timestamp(self.placed_ms),
-        })
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredVolume {
-    id: String,
-    name: String,
-    app: Option<String>,
-    owner: Option<String>,
-    epoch: u64,
-    size: u64,
-    ownership: Option<(u32, u32)>,
-    replicas: Vec<StoredReplica>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    replication: Option<StoredReplication>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredReplication {
-    named: BTreeSet<String>,
-    copies: u32,
-    chosen: BTreeSet<String>,
-    every_ms: u64,
-    #[serde(default)]
-    rate: Option<u64>,
-}
-
-impl From<&Replication> for StoredReplication {
-    fn from(r: &Replication) -> Self {
-        let names = |nodes: &BTreeSet<NodeName>| nodes.iter().map(ToString::to_string).collect();
-        Self {
-            named: names(&r.named),
-            copies: r.copies,
-            chosen: names(&r.chosen),
-            every_ms: millis(r.every),
-            rate: r.rate.map(|rate| rate.0),
-        }
-    }
-}
-
-impl StoredReplication {
-    fn into_model(self) -> Result<Replication, String> {
-        let names = |nodes: BTreeSet<String>| {
-            nodes.into_iter().map(name::<NodeName>).collect::<Result<BTreeSet<_>, _>>()
-        };
-        Ok(Replication {
-            named: names(self.named)?,
-            copies: self.copies,
-            chosen: names(self.chosen)?,
-            every: Duration::from_millis(self.every_ms),
-            rate: self.rate.map(ByteSize),
-        })
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredReplica {
-    node: String,
-    tag: String,
-    guid: String,
-    #[serde(default)]
-    taken_ms: Option<u64>,
-}
-
-impl From<&Volume> for StoredVolume {
-    fn from(v: &Volume) -> Self {
-        let replica = |r: &Replica| StoredReplica {
-            node: r.node.to_string(),
-            tag: r.tag.to_string(),
-            guid: r.guid.to_string(),
-            taken_ms: r.taken.map(|at| at.0),
-        };
-        Self {
-            id: v.id.to_string(),
-            name: v.name.to_string(),
-            app: v.app.as_ref().map(ToString::to_string),
-            owner: v.owner.as_ref().map(ToString::to_string),
-            epoch: v.epoch.0,
-            size: v.size.0,
-            ownership: v.ownership,
-            replicas: v.replicas.iter().map(replica).collect(),
-            replication: v.replication.as_ref().map(Into::into),
-        }
-    }
-}
-
-impl StoredVolume {
-    fn into_model(self) -> Result<Volume, String> {
-        let replica = |r: StoredReplica| {
-            Ok::<_, String>(Replica {
-                node: name(r.node)?,
-                tag: name(r.tag)?,
-                guid: Guid(r.guid),
-                taken: r.taken_ms.map(Timestamp),
-            })
-        };
-        Ok(Volume {
-            id: name(self.id)?,
-            name: name(self.name)?,
-            app: optional(self.app)?,
-            owner: optional(self.owner)?,
-            epoch: Epoch(self.epoch),
-            size: ByteSize(self.size),
-            ownership: self.ownership,
-            replicas: self.replicas.into_iter().map(replica).collect::<Result<_, _>>()?,
-            replication: self.replication.map(StoredReplication::into_model).transpose()?,
         })
     }
 }

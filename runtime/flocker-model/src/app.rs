@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
-use crate::{AppName, ByteSize, ContainerName, CpuMillis, NodeName, ServiceName, VolumeName};
+use crate::{
+    AppName, ByteSize, ContainerName, CpuMillis, NodeName, ServiceName, VolumeName, VolumeOptions,
+};
 
 /// A Compose project: what is deployed, moved, backed up and restored as one unit.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +37,7 @@ impl App {
     /// The space that all volumes together may use.
     #[must_use]
     pub fn size(&self) -> ByteSize {
-        self.volumes.iter().map(|v| v.size).sum()
+        self.volumes.iter().map(|v| v.options.size).sum()
     }
 
     /// The container of this name.
@@ -166,8 +168,8 @@ pub struct VolumeSpec {
     pub key: String,
     /// Where it comes from.
     pub source: VolumeSource,
-    /// The most that may be written to it.
-    pub size: ByteSize,
+    /// What it is to be like.
+    pub options: VolumeOptions,
     /// User and group that own the empty volume; `None` leaves it with root.
     pub owner: Option<(u32, u32)>,
 }

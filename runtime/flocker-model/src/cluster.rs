@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     AppName, ByteSize, CpuMillis, Epoch, Guid, NodeName, OperationId, Point, SnapshotTag,
-    Timestamp, VolumeId, VolumeName,
+    Timestamp, VolumeId, VolumeName, VolumeOptions,
 };
 
 /// A machine of the cluster, as it registered itself and as operators marked it.
@@ -101,8 +101,8 @@ pub struct Volume {
     pub owner: Option<NodeName>,
     /// Grows by one at each change of owner.
     pub epoch: Epoch,
-    /// The most that may be written to it.
-    pub size: ByteSize,
+    /// What it is to be like.
+    pub options: VolumeOptions,
     /// User and group that own the empty volume.
     pub ownership: Option<(u32, u32)>,
     /// Read-only copies on other nodes.

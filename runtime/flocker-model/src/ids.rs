@@ -117,6 +117,10 @@ name!(
     SnapshotTag, "snapshot tag", &['-', '_', '.'], 100
 );
 name!(
+    /// A key or a password, by which every node finds its own copy of it.
+    SecretName, "secret name", &['-', '_', '.'], 63
+);
+name!(
     /// An operation. Ids made later sort later.
     OperationId, "operation id", &['-'], 64
 );

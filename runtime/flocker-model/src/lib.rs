@@ -6,6 +6,7 @@ mod app;
 mod cluster;
 mod ids;
 mod operation;
+mod options;
 mod quantity;
 mod route;
 mod storage;
@@ -18,13 +19,14 @@ pub use cluster::{
     AppRecord, AppState, Capacity, Left, Leftover, Node, NodeStats, Replica, Replication, Volume,
 };
 pub use ids::{
-    AppName, ContainerName, Epoch, InvalidName, NodeName, OperationId, Revision, ServiceName,
-    SnapshotTag, VolumeId, VolumeName,
+    AppName, ContainerName, Epoch, InvalidName, NodeName, OperationId, Revision, SecretName,
+    ServiceName, SnapshotTag, VolumeId, VolumeName,
 };
 pub use operation::{
     MoveReport, Operation, OperationKind, OperationState, Phase, PhaseReport, Purpose, Round,
     Transfer,
 };
+pub use options::{Compression, Profile, RecordSize, VolumeOptions};
 pub use quantity::{ByteSize, CpuMillis, InvalidQuantity, Timestamp};
 pub use route::{Route, RouteTable, ServiceKey, ServiceRoute};
 pub use storage::{Guid, Point, Role, Snapshot, VolumeState};

@@ -51,7 +51,7 @@ impl View {
                 name: volume.name.clone(),
                 app: app.and_then(|a| u32::try_from(a).ok()),
                 node: owner,
-                size: volume.size,
+                size: volume.options.size,
                 used: used(world, volume),
                 written: written(world, volume),
                 snapshot: world.snapshots.get(&volume.id).map(|taken| taken.newest),

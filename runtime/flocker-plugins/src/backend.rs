@@ -43,11 +43,12 @@ use std::{
 
 use async_trait::async_trait;
 use flocker_model::{
-    ByteSize, Capacity, Epoch, Point, Role, Snapshot, SnapshotTag, VolumeId, VolumeState,
+    ByteSize, Capacity, Epoch, Point, Role, Snapshot, SnapshotTag, VolumeId, VolumeOptions,
+    VolumeState,
 };
 use flocker_ports::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
-    StoragePlugin,
+    StoragePlugin, refuse_reserved_and_secret,
 };
 use tokio::time::timeout;
 
@@ -440,9 +441,10 @@ impl Backend for PluginBackend {
         &self,
         op: &Op,
         volume: &VolumeId,
-        size: ByteSize,
+        options: &VolumeOptions,
         owner: Option<(u32, u32)>,
     ) -> Result<Change, BackendError> {
+        refuse_reserved_and_secret(&self.node.description.driver, options)?;
         let _turn = self.node.turn(volume).await;
         if let Some(found) = self.node.stat(volume).await? {
             let change = rules::create(op, &found)?;
@@ -456,7 +458,12 @@ impl Backend for PluginBackend {
             .change(
                 op,
                 volume,
-                Create { op: self.node.op(op), name: volume.to_string(), size: size.0, owner },
+                Create {
+                    op: self.node.op(op),
+                    name: volume.to_string(),
+                    size: options.size.0,
+                    owner,
+                },
             )
             .await?;
         self.node.must_be("create", volume, Role::Live, op.epoch).await?;
@@ -572,10 +579,11 @@ impl Backend for PluginBackend {
         volume: &VolumeId,
         base: Option<&Point>,
         to: &Point,
-        size: ByteSize,
+        options: &VolumeOptions,
     ) -> Result<Box<dyn Receiver>, BackendError> {
         let _turn = self.node.turn(volume).await;
-        self.node.receive(op, volume, base, to, size).await
+        refuse_reserved_and_secret(&self.node.description.driver, options)?;
+        self.node.receive(op, volume, base, to, options.size).await
     }
 
     async fn abort_receive(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {

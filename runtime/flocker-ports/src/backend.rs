@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flocker_model::{
     ByteSize, Capacity, Epoch, OperationId, Point, Snapshot, SnapshotTag, Timestamp, VolumeId,
-    VolumeState,
+    VolumeOptions, VolumeState,
 };
 use futures::Stream;
 
@@ -116,12 +116,13 @@ pub trait Backend: Send + Sync + fmt::Debug {
         Ok(BTreeMap::new())
     }
 
-    /// Makes an empty live volume at `op.epoch` that can hold `size`, whose folder belongs to `owner` where given.
+    /// Makes an empty live volume at `op.epoch`, whose folder belongs to `owner` where given. An option that it cannot keep
+    /// is [`BackendError::Unsupported`].
     async fn create(
         &self,
         op: &Op,
         volume: &VolumeId,
-        size: ByteSize,
+        options: &VolumeOptions,
         owner: Option<(u32, u32)>,
     ) -> Result<Change, BackendError>;
 
@@ -185,14 +186,14 @@ pub trait Backend: Send + Sync + fmt::Debug {
     ) -> Result<ByteStream, BackendError>;
 
     /// Begins, or goes on with, receiving `to` into a replica of the volume. Refused on a live or sealed copy, and when
-    /// `base` is not here. `size` is the volume's limit.
+    /// `base` is not here. The replica gets `options`; one that is here keeps all of its own but the size.
     async fn receive(
         &self,
         op: &Op,
         volume: &VolumeId,
         base: Option<&Point>,
         to: &Point,
-        size: ByteSize,
+        options: &VolumeOptions,
     ) -> Result<Box<dyn Receiver>, BackendError>;
 
     /// Throws away an unfinished receive, if there is one. A replica that was never finished disappears with it.
@@ -216,6 +217,28 @@ pub trait Receiver: Send + fmt::Debug {
     /// The stream is complete and was verified: makes the snapshot count, durably, and checks that its GUID is the one
     /// that was announced.
     async fn finish(self: Box<Self>) -> Result<Snapshot, BackendError>;
+}
+
+/// Refuses options that storage of this kind must not leave out and cannot keep: room that is reserved, and encryption.
+///
+/// # Errors
+/// [`BackendError::Unsupported`], where one of them is asked for.
+pub fn refuse_reserved_and_secret(
+    driver: &str,
+    options: &VolumeOptions,
+) -> Result<(), BackendError> {
+    let refuse = |what: &str, option: &str| BackendError::Unsupported {
+        driver: driver.to_owned(),
+        what: what.to_owned(),
+        hint: format!("leave out `{option}`, or keep the volume on ZFS"),
+    };
+    if options.secret.is_some() {
+        return Err(refuse("cannot encrypt a volume", "secret"));
+    }
+    if options.reserved {
+        return Err(refuse("cannot reserve room for a volume", "reserve"));
+    }
+    Ok(())
 }
 
 /// The receiver of a snapshot that is here already: takes the stream and throws it away.
@@ -257,6 +280,9 @@ pub enum BackendError {
         "volume `{volume}` has diverged: expected its newest snapshot to be `{expected}`, found `{found}`"
     )]
     Diverged { volume: VolumeId, expected: String, found: String },
+    /// This storage cannot do what is asked of it.
+    #[error("storage of the kind `{driver}` {what}\nhint: {hint}")]
+    Unsupported { driver: String, what: String, hint: String },
     /// Something holds it.
     #[error("volume `{volume}` is busy: {holder}")]
     Busy { volume: VolumeId, holder: String },

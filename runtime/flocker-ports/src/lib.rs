@@ -14,7 +14,7 @@ mod store;
 
 pub use backend::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, HereAlready, Op, Receiver,
-    ResumeToken, StoragePlugin,
+    ResumeToken, StoragePlugin, refuse_reserved_and_secret,
 };
 pub use clock::{Clock, SystemClock};
 pub use engine::{

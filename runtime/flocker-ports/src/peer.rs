@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 use async_trait::async_trait;
 use flocker_model::{
     AppName, ByteSize, ContainerName, Epoch, NodeName, NodeStats, OperationId, Point, Revision,
-    Snapshot, SnapshotTag, Timestamp, Transfer, Volume, VolumeId, VolumeState,
+    Snapshot, SnapshotTag, Timestamp, Transfer, Volume, VolumeId, VolumeOptions, VolumeState,
 };
 
 use crate::{ContainerState, LogStream, StoragePlugin};
@@ -38,7 +38,7 @@ pub enum Step {
     /// Send a snapshot to another node, as the difference from `base` where given. Answers [`Reply::Sent`].
     Send {
         volume: VolumeEpoch,
-        size: ByteSize,
+        options: VolumeOptions,
         base: Option<Point>,
         to: Point,
         target: NodeName,
@@ -97,8 +97,8 @@ impl From<&Volume> for VolumeEpoch {
 pub struct VolumeOrder {
     /// The volume.
     pub volume: VolumeEpoch,
-    /// The most that may be written to it.
-    pub size: ByteSize,
+    /// What it is to be like.
+    pub options: VolumeOptions,
     /// Who owns the empty folder.
     pub owner: Option<(u32, u32)>,
 }

@@ -11,7 +11,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use flocker_model::{ByteSize, Epoch, NodeName, OperationId, Point, Transfer, VolumeId};
+use flocker_model::{
+    ByteSize, Epoch, NodeName, OperationId, Point, Transfer, VolumeId, VolumeOptions,
+};
 
 /// What is to be sent, and to whom.
 #[derive(Debug, Clone)]
@@ -26,8 +28,8 @@ pub struct SendJob {
     pub base: Option<Point>,
     /// The snapshot to be sent.
     pub to: Point,
-    /// The volume's limit, which the replica gets as well.
-    pub size: ByteSize,
+    /// What the volume is like, and the replica as well.
+    pub options: VolumeOptions,
     /// This node.
     pub source: NodeName,
     /// The node that receives.

@@ -61,7 +61,7 @@ impl Chain {
     }
 
     fn bind(&mut self, header: &Header, nonce: &[u8; 16]) {
-        let header = Message::Header(header.clone()).payload();
+        let header = Message::Header(Box::new(header.clone())).payload();
         self.key = key(self.side, &[header.as_ref(), nonce].concat());
     }
 

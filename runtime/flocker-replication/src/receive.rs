@@ -166,6 +166,7 @@ impl From<BackendError> for Outcome {
             | BackendError::WrongRole { .. }
             | BackendError::Diverged { .. }
             | BackendError::PoolFull { .. }
+            | BackendError::Unsupported { .. }
             | BackendError::CannotResume { .. }
             | BackendError::CorruptStream { .. }
             | BackendError::Failed { .. } => false,
@@ -182,7 +183,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<'_, R, W> {
     async fn first(&mut self) -> Result<Header, LinkError> {
         let limit = self.receiving.config.greeting;
         match timeout(limit, self.incoming.next()).await.map_err(|_| LinkError::Idle(limit))?? {
-            Message::Header(header) => Ok(header),
+            Message::Header(header) => Ok(*header),
             other => Err(LinkError::Unexpected { expected: "header", found: other.name() }),
         }
     }
@@ -378,7 +379,7 @@ async fn receive(
     header: &Header,
 ) -> Result<Box<dyn Receiver>, BackendError> {
     backend
-        .receive(&op(header), &header.volume, header.base.as_ref(), &header.to, header.size)
+        .receive(&op(header), &header.volume, header.base.as_ref(), &header.to, &header.options)
         .await
 }
 

@@ -172,7 +172,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Outbound<'_, '_, R, W> {
     )]
     async fn run(&mut self) -> Result<(), Failure> {
         let header = header(self.job);
-        self.outgoing.send(&Message::Header(header.clone())).await?;
+        self.outgoing.send(&Message::Header(Box::new(header.clone()))).await?;
         let resume = match self.incoming.next().await? {
             Message::Have { guid } => return self.compare(&guid),
             Message::Go { nonce, resume, held } => {
@@ -261,7 +261,7 @@ fn header(job: &SendJob) -> Header {
         epoch: job.epoch,
         base: job.base.clone(),
         to: job.to.clone(),
-        size: job.size,
+        options: job.options.clone(),
         source: job.source.clone(),
         target: job.target.clone(),
     }

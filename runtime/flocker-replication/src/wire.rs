@@ -2,7 +2,8 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use flocker_model::{
-    ByteSize, Epoch, Guid, InvalidName, NodeName, OperationId, Point, SnapshotTag, VolumeId,
+    ByteSize, Compression, Epoch, Guid, InvalidName, InvalidQuantity, NodeName, OperationId, Point,
+    RecordSize, SecretName, SnapshotTag, VolumeId, VolumeOptions,
 };
 use flocker_ports::ResumeToken;
 
@@ -10,7 +11,7 @@ use flocker_ports::ResumeToken;
 pub(crate) const MAGIC: [u8; 8] = *b"flockers";
 
 /// Grows with each change of the protocol that an older one would not understand.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 
 /// The most payload in one chunk. A chunk is held in memory until it is verified, which bounds what a stream needs; it is
 /// what a cut loses at most; it fits the caches in which it is hashed; and its 45 bytes of framing are 0.02 % of it.
@@ -30,7 +31,7 @@ pub(crate) struct Header {
     pub(crate) epoch: Epoch,
     pub(crate) base: Option<Point>,
     pub(crate) to: Point,
-    pub(crate) size: ByteSize,
+    pub(crate) options: VolumeOptions,
     pub(crate) source: NodeName,
     pub(crate) target: NodeName,
 }
@@ -39,7 +40,7 @@ pub(crate) struct Header {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message {
     /// Sender: this is what I want to send.
-    Header(Header),
+    Header(Box<Header>),
     /// Receiver: I hold a snapshot of this GUID already.
     Have { guid: Guid },
     /// Receiver: send it; I hold `held` bytes of it, up to `resume`.
@@ -73,6 +74,8 @@ pub(crate) enum Malformed {
     Packed,
     #[error(transparent)]
     Name(#[from] InvalidName),
+    #[error(transparent)]
+    Quantity(#[from] InvalidQuantity),
 }
 
 impl Message {
@@ -154,7 +157,7 @@ impl Message {
     pub(crate) fn read(kind: u8, mut from: Bytes) -> Result<Self, Malformed> {
         let from = &mut from;
         let message = match kind {
-            1 => Self::Header(Header::read(from)?),
+            1 => Self::Header(Box::new(Header::read(from)?)),
             2 => Self::Have { guid: Guid(text(from)?) },
             3 => {
                 let nonce = array(from)?;
@@ -208,7 +211,7 @@ impl Header {
             put_text(out, point.tag.as_str());
             put_text(out, &point.guid.0);
         });
-        out.put_u64(self.size.0);
+        put_options(out, &self.options);
         put_text(out, self.source.as_str());
         put_text(out, self.target.as_str());
     }
@@ -223,11 +226,35 @@ impl Header {
             epoch: Epoch(u64::from_be_bytes(array(from)?)),
             base: if flag(from)? { Some(point(from)?) } else { None },
             to: point(from)?,
-            size: ByteSize(u64::from_be_bytes(array(from)?)),
+            options: options(from)?,
             source: NodeName::new(text(from)?)?,
             target: NodeName::new(text(from)?)?,
         })
     }
+}
+
+/// As texts, where there is any: an empty one is none.
+fn put_options(out: &mut BytesMut, options: &VolumeOptions) {
+    let VolumeOptions { size, record_size, compression, reserved, secret } = options;
+    out.put_u64(size.0);
+    out.put_u64(record_size.map_or(0, RecordSize::bytes));
+    put_text(out, compression.map_or("", Compression::as_str));
+    out.put_u8(u8::from(*reserved));
+    put_text(out, secret.as_ref().map_or("", SecretName::as_str));
+}
+
+fn options(from: &mut Bytes) -> Result<VolumeOptions, Malformed> {
+    let size = ByteSize(u64::from_be_bytes(array(from)?));
+    let record_size = match u64::from_be_bytes(array(from)?) {
+        0 => None,
+        bytes => Some(RecordSize::new(ByteSize(bytes))?),
+    };
+    let compression = Some(text(from)?).filter(|text| !text.is_empty());
+    let compression = compression.map(|text| text.parse()).transpose()?;
+    let reserved = flag(from)?;
+    let secret = Some(text(from)?).filter(|text| !text.is_empty());
+    let secret = secret.map(SecretName::new).transpose()?;
+    Ok(VolumeOptions { size, record_size, compression, reserved, secret })
 }
 
 /// A text and, before it, its length. One that does not fit makes a message that the other side refuses by its size.

@@ -96,6 +96,9 @@ pub(crate) struct Flags {
     /// The size of a pool in a file [default: 10GiB]
     #[arg(long, value_name = "SIZE")]
     pool_size: Option<ByteSize>,
+    /// The folder with the keys of encrypted volumes, one file each [default: /etc/flocker/secrets]
+    #[arg(long, value_name = "DIR")]
+    secrets_dir: Option<PathBuf>,
     /// Docker's socket [default: unix:///var/run/docker.sock]
     #[arg(long, value_name = "ADDRESS")]
     docker: Option<String>,
@@ -137,6 +140,7 @@ struct File {
     join: Option<SocketAddr>,
     pool: Option<String>,
     pool_size: Option<String>,
+    secrets_dir: Option<PathBuf>,
     docker: Option<String>,
     docker_subnet: Option<String>,
     #[serde(default)]
@@ -175,6 +179,7 @@ pub(crate) struct Config {
     pub(crate) signed_by: Option<PublicKey>,
     pub(crate) pool: Pool,
     pub(crate) pool_size: ByteSize,
+    pub(crate) secrets_dir: PathBuf,
     pub(crate) docker: PathBuf,
     pub(crate) subnet: Option<Subnet>,
     pub(crate) labels: BTreeMap<String, String>,
@@ -249,6 +254,10 @@ impl Config {
             signed_by: signed_by(flags.require_signed.or(file.require_signed))?,
             pool,
             pool_size,
+            secrets_dir: flags
+                .secrets_dir
+                .or(file.secrets_dir)
+                .unwrap_or_else(|| "/etc/flocker/secrets".into()),
             docker: docker(flags.docker.or(file.docker))?,
             subnet,
             labels,

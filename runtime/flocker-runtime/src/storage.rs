@@ -36,6 +36,7 @@ impl Storage {
                     parent: parent.clone(),
                     mounts: std::path::absolute(&config.state_dir)?.join("zfs"),
                     helper: config.zfs_helper.clone(),
+                    secrets: config.secrets_dir.clone(),
                     zfs: None,
                 });
                 Self::Zfs(Arc::new(opened.await.context("could not open the pool")?))

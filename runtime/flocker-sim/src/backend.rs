@@ -21,7 +21,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use flocker_model::{
-    ByteSize, Capacity, Point, Snapshot, SnapshotTag, Timestamp, VolumeId, VolumeState,
+    ByteSize, Capacity, Point, Snapshot, SnapshotTag, Timestamp, VolumeId, VolumeOptions,
+    VolumeState,
 };
 use flocker_ports::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
@@ -142,10 +143,10 @@ impl Backend for SimBackend {
         &self,
         op: &Op,
         volume: &VolumeId,
-        size: ByteSize,
+        options: &VolumeOptions,
         _owner: Option<(u32, u32)>,
     ) -> Result<Change, BackendError> {
-        self.call("backend.create", |pool| pool.create(op, volume, size))
+        self.call("backend.create", |pool| pool.create(op, volume, options.size))
     }
 
     async fn resize(
@@ -240,10 +241,10 @@ impl Backend for SimBackend {
         volume: &VolumeId,
         base: Option<&Point>,
         to: &Point,
-        size: ByteSize,
+        options: &VolumeOptions,
     ) -> Result<Box<dyn Receiver>, BackendError> {
-        let opened =
-            self.call("backend.receive", |pool| pool.receive(op, volume, base, to, size))?;
+        let begin = |pool: &mut Pool| pool.receive(op, volume, base, to, options.size);
+        let opened = self.call("backend.receive", begin)?;
         Ok(Box::new(SimReceiver::new(self.clone(), volume.clone(), opened)))
     }
 

@@ -287,7 +287,7 @@ impl Replication for SimReplication {
         }
         let op = Op { id: job.operation.clone(), epoch: job.epoch };
         let receiving =
-            target.backend.receive(&op, &job.volume, job.base.as_ref(), &job.to, job.size);
+            target.backend.receive(&op, &job.volume, job.base.as_ref(), &job.to, &job.options);
         let mut receiver = receiving.await.map_err(refused)?;
         let resume = receiver.resume_token();
         let mut stream =

@@ -7,7 +7,7 @@ use std::{
     ptr,
 };
 
-use flocker_zfs_wire::{Call, Failure, Map, Outcome, ResumeAt, SendFlags, Value};
+use flocker_zfs_wire::{Call, Failure, Key, Map, Outcome, ResumeAt, SendFlags, Value};
 use rustix::io::Errno;
 use zfs_core_sys as lzc;
 
@@ -20,6 +20,8 @@ use crate::{
 const INSTRUCTIONS_MAX: u64 = 100_000_000;
 /// What it may use: enough to list a hundred thousand snapshots.
 const MEMORY_MAX: u64 = 100 << 20;
+/// The bytes of a key.
+const KEY_LENGTH: u32 = 32;
 /// The longest name of a dataset, with its end.
 const NAME_MAX: usize = lzc::ZFS_MAX_DATASET_NAME_LEN as usize;
 
@@ -57,7 +59,18 @@ pub(crate) fn run(call: Call, pipe: Option<&OwnedFd>) -> Outcome {
             done(unsafe { lzc::lzc_rollback_to(name.as_ptr(), to.as_ptr()) })
         }
         Call::Promote { name } => promote(&name),
-        Call::Create { name, properties } => create(&name, &properties),
+        Call::Create { name, properties, key } => create(&name, &properties, key),
+        Call::LoadKey { name, key: Key(mut key), trial } => {
+            let name = text(&name)?;
+            let (trial, length) = (u32::from(trial), KEY_LENGTH);
+            // SAFETY: see above; the key has this length.
+            done(unsafe { lzc::lzc_load_key(name.as_ptr(), trial, key.as_mut_ptr(), length) })
+        }
+        Call::UnloadKey { name } => {
+            let name = text(&name)?;
+            // SAFETY: see above.
+            done(unsafe { lzc::lzc_unload_key(name.as_ptr()) })
+        }
         Call::Clone { name, origin, properties } => {
             let (name, origin, properties) = (text(&name)?, text(&origin)?, List::of(&properties)?);
             // SAFETY: see above.
@@ -70,8 +83,8 @@ pub(crate) fn run(call: Call, pipe: Option<&OwnedFd>) -> Outcome {
         Call::Send { snapshot, base, flags, resume } => {
             send(&snapshot, base.as_deref(), flags, resume, descriptor(pipe)?)
         }
-        Call::Receive { snapshot, properties } => {
-            receive(&snapshot, &properties, descriptor(pipe)?)
+        Call::Receive { snapshot, properties, raw } => {
+            receive(&snapshot, &properties, raw, descriptor(pipe)?)
         }
         Call::Snapshot { .. }
         | Call::DestroySnapshots { .. }
@@ -139,11 +152,14 @@ fn run_batch(call: Call) -> Outcome {
     }
 }
 
-fn create(name: &str, properties: &Map) -> Outcome {
+fn create(name: &str, properties: &Map, key: Option<Key>) -> Outcome {
     let (name, properties) = (text(name)?, List::of(properties)?);
     let kind = lzc::lzc_dataset_type::LZC_DATSET_TYPE_ZFS;
-    // SAFETY: see `run`; no key is given, and none is read at a length of zero.
-    done(unsafe { lzc::lzc_create(name.as_ptr(), kind, properties.as_ptr(), ptr::null_mut(), 0) })
+    let mut key = key.map(|Key(bytes)| bytes);
+    let length = if key.is_some() { KEY_LENGTH } else { 0 };
+    let key = key.as_mut().map_or(ptr::null_mut(), |key| key.as_mut_ptr());
+    // SAFETY: see `run`; a key has its length, and where none is given none is read.
+    done(unsafe { lzc::lzc_create(name.as_ptr(), kind, properties.as_ptr(), key, length) })
 }
 
 fn promote(name: &str) -> Outcome {
@@ -228,11 +244,11 @@ fn send_flags(flags: SendFlags) -> lzc::lzc_send_flags::Type {
     .fold(0, |all, (_, flag)| all | flag)
 }
 
-fn receive(snapshot: &str, properties: &Map, pipe: RawFd) -> Outcome {
+fn receive(snapshot: &str, properties: &Map, raw: bool, pipe: RawFd) -> Outcome {
     let (snapshot, properties) = (text(snapshot)?, List::of(properties)?);
     let (mut n_read, mut flags, mut handle) = (0, 0, 0);
     let mut failed = List::none();
-    let (force, resumable, raw) = (0, 1, 0);
+    let (force, resumable, raw) = (0, 1, u32::from(raw));
     // SAFETY: see `run`; what may be absent is null (properties and origin of the stream, key, a record that was read
     // before), the numbers and the place for failures are valid for one write each, and the descriptor is open until `run`
     // returns.

@@ -7,7 +7,7 @@
 mod frame;
 mod serve;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,13 +36,27 @@ pub enum Value {
     Other,
 }
 
+/// A key of 256 bits. It is shown to nobody.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key(pub [u8; 32]);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
 /// What to do. Each is one call of libzfs_core's, with all objects that it takes at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
     /// Whether a dataset or snapshot is there.
     Exists { name: String },
-    /// Makes a filesystem with properties in the kernel's form.
-    Create { name: String, properties: Map },
+    /// Makes a filesystem with properties in the kernel's form; with a key, one that is encrypted with it.
+    Create { name: String, properties: Map, key: Option<Key> },
+    /// Gives the kernel the key of an encrypted filesystem; as a `trial`, it only says whether it is the right one.
+    LoadKey { name: String, key: Key, trial: bool },
+    /// Lets the kernel forget the key of a filesystem that is not mounted.
+    UnloadKey { name: String },
     /// Removes a filesystem without snapshots, or what an unfinished receive left.
     Destroy { name: String },
     /// Gives a filesystem another name.
@@ -74,8 +88,8 @@ pub enum Call {
     /// Writes a stream into the pipe that comes with the request.
     Send { snapshot: String, base: Option<String>, flags: SendFlags, resume: Option<ResumeAt> },
     /// Makes a snapshot of the stream in the pipe that comes with the request. What came of a stream that ended too early
-    /// is kept. `properties` are set where the filesystem is made by it.
-    Receive { snapshot: String, properties: Map },
+    /// is kept. `properties` are set where the filesystem is made by it. A `raw` one is encrypted as it comes.
+    Receive { snapshot: String, properties: Map, raw: bool },
 }
 
 /// What a stream may hold.

@@ -8,7 +8,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use flocker_model::{ByteSize, Capacity, Point, Snapshot, SnapshotTag, VolumeId, VolumeState};
+use flocker_model::{
+    ByteSize, Capacity, Point, Snapshot, SnapshotTag, VolumeId, VolumeOptions, VolumeState,
+};
 use flocker_ports::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
 };
@@ -34,6 +36,8 @@ pub struct ZfsConfig {
     pub mounts: PathBuf,
     /// The helper program.
     pub helper: PathBuf,
+    /// The folder of the keys that volumes are encrypted with, one file each, by its secret's name.
+    pub secrets: PathBuf,
     /// The `zfs` command, where it is not in one of the usual places.
     pub zfs: Option<PathBuf>,
 }
@@ -84,6 +88,7 @@ pub struct ZfsBackend {
 pub(crate) struct Node {
     pub(crate) parent: String,
     pub(crate) mounts: PathBuf,
+    pub(crate) secrets: PathBuf,
     pub(crate) zfs: PathBuf,
     pub(crate) helper: Helper,
     volumes: Mutex<HashMap<VolumeId, Arc<Entry>>>,
@@ -107,7 +112,7 @@ impl ZfsBackend {
     /// [`OpenError`] when something is missing. A single damaged volume is no error: it is in [`Backend::troubles`], and
     /// only it refuses to work.
     pub async fn open(config: ZfsConfig) -> Result<Self, OpenError> {
-        let ZfsConfig { parent, mounts, helper, zfs } = config;
+        let ZfsConfig { parent, mounts, helper, secrets, zfs } = config;
         check_name(&parent)?;
         let zfs = zfs.or_else(|| find("zfs")).ok_or(OpenError::NoCommand)?;
         if !helper.is_file() {
@@ -117,7 +122,7 @@ impl ZfsBackend {
         let helper = Helper::new(helper, pool);
         helper.start().await.map_err(|error| OpenError::NoZfs(why_no_zfs(&error)))?;
         let (volumes, kept) = (Mutex::default(), Mutex::default());
-        let node = Node { parent, mounts, zfs, helper, volumes, kept };
+        let node = Node { parent, mounts, secrets, zfs, helper, volumes, kept };
         node.make_parent().await?;
         let troubles = node.repair().await.map_err(OpenError::Contents)?;
         for trouble in troubles.iter().chain(&node.kept()) {
@@ -177,7 +182,7 @@ impl Node {
                     ("canmount".to_owned(), Value::Unsigned(0)),
                     ("mountpoint".to_owned(), "none".into()),
                 ]);
-                let create = Call::Create { name: name.clone(), properties };
+                let create = Call::Create { name: name.clone(), properties, key: None };
                 self.helper.call(create).await.map_err(failed)?;
             }
         }
@@ -259,7 +264,8 @@ impl Backend for ZfsBackend {
     }
 
     fn describe(&self) -> Description {
-        let features = ["snapshot", "incremental-send", "resume", "quota"];
+        let features =
+            ["snapshot", "incremental-send", "resume", "quota", "reservation", "encryption"];
         Description {
             driver: "zfs".to_owned(),
             streams: "zfs".to_owned(),
@@ -284,11 +290,11 @@ impl Backend for ZfsBackend {
         &self,
         op: &Op,
         volume: &VolumeId,
-        size: ByteSize,
+        options: &VolumeOptions,
         owner: Option<(u32, u32)>,
     ) -> Result<Change, BackendError> {
         let _turn = self.node.turn(volume).await;
-        self.node.create(op, volume, size, owner).await
+        self.node.create(op, volume, options, owner).await
     }
 
     async fn resize(
@@ -383,10 +389,10 @@ impl Backend for ZfsBackend {
         volume: &VolumeId,
         base: Option<&Point>,
         to: &Point,
-        size: ByteSize,
+        options: &VolumeOptions,
     ) -> Result<Box<dyn Receiver>, BackendError> {
         let _turn = self.node.turn(volume).await;
-        Node::receive(&self.node, op, volume, base, to, size).await
+        Node::receive(&self.node, op, volume, base, to, options).await
     }
 
     async fn abort_receive(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {
@@ -418,6 +424,7 @@ mod tests {
             parent: "tank/flocker".to_owned(),
             mounts: "/nowhere".into(),
             helper: "/nowhere/flocker-zfs-helper".into(),
+            secrets: "/nowhere".into(),
             zfs: Some("/bin/true".into()),
         };
 

@@ -10,6 +10,8 @@
 //! PARENT/VOLUME                 `data/` is what containers see, `.flocker/volume` beside it proves whose it is
 //!   io.flocker:role             making, live, sealed, replica, gone
 //!   io.flocker:epoch, :size     the newest epoch that this copy has seen; the most that may be written to it
+//!   io.flocker:reserved         the pool keeps room for all of it, where it is live
+//!   io.flocker:secret           its content is encrypted, and this is what its key is called; it is sent as it is
 //! PARENT/VOLUME@flocker-TAG     a snapshot of ours
 //! PARENT/VOLUME/%recv           an unfinished receive, kept by ZFS itself
 //! ```
@@ -30,6 +32,7 @@ mod backend;
 mod command;
 mod errors;
 mod helper;
+mod keys;
 mod mount;
 mod plan;
 mod receive;

@@ -1,5 +1,7 @@
 //! What each verb decides from what a volume is. Pure; the pool checks that the volume is still so when it is done.
 
+use std::cmp::Ordering;
+
 use flocker_model::{ByteSize, Epoch, Point, Role, SnapshotTag, VolumeId};
 use flocker_ports::{BackendError, Op};
 
@@ -213,6 +215,21 @@ pub(crate) fn quota(state: &State) -> ByteSize {
     }
 }
 
+/// What the pool must keep free for a volume.
+fn reservation(state: &State) -> ByteSize {
+    match state.label.want {
+        Want::Role(Role::Live | Role::Sealed) if state.reserved => state.label.size,
+        Want::Role(_) | Want::Making | Want::Gone => ByteSize(0),
+    }
+}
+
+/// What the reservation should be, where it is more or less than that.
+pub(crate) fn to_reserve(state: &State) -> (Ordering, ByteSize) {
+    let wanted = reservation(state);
+    let change = if state.reserved { wanted.cmp(&state.reservation) } else { Ordering::Equal };
+    (change, wanted)
+}
+
 /// The properties of ZFS's own that a volume should have and has not, for `zfs set`.
 pub(crate) fn to_set(state: &State) -> Vec<String> {
     let read_only = match state.label.want {
@@ -248,7 +265,11 @@ mod tests {
             read_only: false,
             quota: ByteSize(100),
             referenced: ByteSize(10),
+            reservation: ByteSize(0),
             encrypted: false,
+            unlocked: false,
+            reserved: false,
+            secret: None,
             unfinished: None,
             snapshots: snapshots.collect(),
             others: Vec::new(),

@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use flocker_model::{ByteSize, Epoch, Point, Role, Snapshot, VolumeId};
+use flocker_model::{ByteSize, Epoch, Point, Role, Snapshot, VolumeId, VolumeOptions};
 use flocker_ports::{BackendError, Change, HereAlready, Op, Receiver, ResumeToken};
 use flocker_zfs_wire::{Call, Map};
 use tokio::{io::AsyncWriteExt, net::unix::pipe, sync::Mutex, time::timeout};
@@ -120,8 +120,13 @@ impl Node {
         volume: &VolumeId,
         base: Option<&Point>,
         to: &Point,
-        size: ByteSize,
+        options: &VolumeOptions,
     ) -> Result<Box<dyn Receiver>, BackendError> {
+        let size = options.size;
+        // A copy that could not be opened here is of no use for a move, and that comes out too late.
+        if let Some(secret) = &options.secret {
+            node.key(volume, secret).await?;
+        }
         // Whoever may not receive does not stop others.
         if let Found::Ours(state) = node.look(volume).await?
             && matches!(state.label.want, Want::Role(_))
@@ -135,6 +140,7 @@ impl Node {
         let state = node.prepare(op, volume, size, announced).await?;
         if let Some(state) = &state {
             if let Some(snapshot) = check_points(state, volume, base, to)? {
+                node.check_key_of(volume, state).await?;
                 return Ok(Box::new(HereAlready(snapshot)));
             }
             let decide = |state: &State| plan::receive(op, volume, state, size);
@@ -151,8 +157,8 @@ impl Node {
         let label = Label { want: Want::Role(Role::Replica), epoch: op.epoch, size };
         // The properties are for a dataset that the stream itself makes.
         let makes_it = state.is_none_or(|state| state.snapshots.is_empty());
-        let properties = if makes_it { properties(&label, true) } else { Map::new() };
-        let session = node.spawn(volume, to, properties).await?;
+        let properties = if makes_it { properties(&label, options, true) } else { Map::new() };
+        let session = node.spawn(volume, to, properties, options.secret.is_some()).await?;
         slot.set_pending(makes_it.then_some(op.epoch));
         let stop = slot.begin(session).await;
         let session = Arc::clone(&slot.session);
@@ -231,13 +237,14 @@ impl Node {
         volume: &VolumeId,
         to: &Point,
         properties: Map,
+        raw: bool,
     ) -> Result<Session, BackendError> {
         let about = self.about(ACTION, volume);
         let failed = |error: io::Error| about.failed(format!("could not make a pipe: {error}"));
         let (reader, writer) = pipe().map_err(failed)?;
         let pipe = Some(pipe::Sender::from_owned_fd(writer).map_err(failed)?);
         let snapshot = format!("{}@{MARK}{}", self.dataset(volume), to.tag);
-        let call = Call::Receive { snapshot, properties };
+        let call = Call::Receive { snapshot, properties, raw };
         let answer = self.helper.begin(call, Some(reader)).await;
         Ok(Session { pipe, answer: answer.map_err(|error| about.explain(error))? })
     }
@@ -307,6 +314,7 @@ impl Node {
                 asked: aim.epoch,
             });
         }
+        self.check_key_of(&aim.volume, &state).await?;
         state.by_tag(&aim.to.tag).filter(|found| found.point == aim.to).cloned().ok_or_else(|| {
             let reason = format!("it does not make snapshot `{}`", aim.to.guid);
             BackendError::CorruptStream { reason }

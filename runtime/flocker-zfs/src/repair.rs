@@ -1,8 +1,8 @@
 //! Makes a volume what its properties say, and all of them when the pool is opened. May be run any number of times.
 
-use std::sync::PoisonError;
+use std::{cmp::Ordering, sync::PoisonError};
 
-use flocker_model::{Role, VolumeId};
+use flocker_model::{ByteSize, Role, VolumeId};
 use flocker_ports::BackendError;
 use flocker_zfs_wire::Call;
 use rustix::io::Errno;
@@ -23,7 +23,11 @@ impl Node {
             // Nobody was told of it.
             Want::Making => Ok(()),
             Want::Role(role) => {
-                let set = plan::to_set(&state);
+                let (set, (change, room)) = (plan::to_set(&state), plan::to_reserve(&state));
+                // It is never above the quota, not even in between.
+                if change == Ordering::Less {
+                    self.reserve(volume, room).await;
+                }
                 if !set.is_empty() {
                     let (dataset, mut args) = (self.dataset(volume), vec!["set"]);
                     args.extend(set.iter().map(String::as_str));
@@ -31,19 +35,33 @@ impl Node {
                     let about = self.about("could not put in order", volume);
                     zfs(&self.zfs, &args).await.map_err(|reason| about.failed(reason))?;
                 }
+                if change == Ordering::Greater {
+                    self.reserve(volume, room).await;
+                }
                 match role {
-                    Role::Live | Role::Sealed => Ok(()),
+                    Role::Live => self.unlock(volume, &state).await,
+                    // Snapshots of it can be sent without its key.
+                    Role::Sealed => Ok(()),
                     Role::Replica => {
                         // Somebody may still look at it; it is read-only, and a receive replaces what they see.
                         if let Err(error) = self.unmount(volume).await {
                             tracing::warn!("{error}");
                         }
+                        self.lock(volume, &state).await;
                         Ok(())
                     }
                 }
             }
             // What is left is other people's. It is no volume any more.
             Want::Gone => self.remove(volume, &state).await.map(drop),
+        }
+    }
+
+    /// Has the pool keep room for the volume, or let go of it. A pool that has none keeps the volume all the same.
+    async fn reserve(&self, volume: &VolumeId, room: ByteSize) {
+        let property = format!("refreservation={}", room.0);
+        if let Err(reason) = zfs(&self.zfs, &["set", &property, &self.dataset(volume)]).await {
+            tracing::warn!(%volume, "room for it could not be reserved: {reason}");
         }
     }
 

@@ -92,7 +92,8 @@ impl Node {
                 embedded: !state.encrypted,
                 large_blocks: true,
                 compressed: true,
-                raw: state.encrypted,
+                // What was encrypted with a key of ours is never decrypted on the way.
+                raw: state.secret.is_some(),
             },
             None,
         );

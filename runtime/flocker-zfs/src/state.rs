@@ -1,6 +1,8 @@
 //! What a dataset says about itself, read from the pool's answer. Pure.
 
-use flocker_model::{ByteSize, Epoch, Guid, Point, Role, Snapshot, SnapshotTag, Timestamp};
+use flocker_model::{
+    ByteSize, Epoch, Guid, Point, Role, SecretName, Snapshot, SnapshotTag, Timestamp,
+};
 use flocker_zfs_wire::{Map, Value};
 
 /// Our snapshots' names begin with it; others are other people's.
@@ -89,7 +91,15 @@ pub(crate) struct State {
     /// Zero is none.
     pub(crate) quota: ByteSize,
     pub(crate) referenced: ByteSize,
+    /// Zero is none.
+    pub(crate) reservation: ByteSize,
     pub(crate) encrypted: bool,
+    /// Whether the kernel knows the key that it is encrypted with.
+    pub(crate) unlocked: bool,
+    /// Whether it was made to have room of its own.
+    pub(crate) reserved: bool,
+    /// The secret that it was encrypted with by us.
+    pub(crate) secret: Option<SecretName>,
     pub(crate) unfinished: Option<Unfinished>,
     /// Ours, oldest first.
     pub(crate) snapshots: Vec<Snapshot>,
@@ -146,6 +156,8 @@ pub(crate) fn read(answer: &Map) -> Result<Found, String> {
     let Some(label) = Label::parse(text("role"), text("epoch"), text("size"))? else {
         return Ok(Found::Foreign { token });
     };
+    let secret = text("secret").map(SecretName::new).transpose();
+    let secret = secret.map_err(|error| format!("its `io.flocker:secret`: {error}"))?;
     let beside = answer.contains_key("incoming");
     let unfinished = (beside || token.is_some()).then_some(Unfinished { beside, token });
     let others = answer.get("others").and_then(Value::list);
@@ -154,7 +166,11 @@ pub(crate) fn read(answer: &Map) -> Result<Found, String> {
         read_only: text("readonly") == Some("on"),
         quota: size("refquota"),
         referenced: size("referenced"),
+        reservation: size("refreservation"),
         encrypted: text("encryption").is_some_and(|how| how != "off"),
+        unlocked: text("keystatus") == Some("available"),
+        reserved: text("reserved").is_some(),
+        secret,
         unfinished,
         snapshots: answer.get("snapshots").and_then(Value::list).map(snapshots).unwrap_or_default(),
         others: others.map(|others| others.keys().cloned().collect()).unwrap_or_default(),

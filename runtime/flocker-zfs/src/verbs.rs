@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flocker_model::{ByteSize, Epoch, Point, Role, Snapshot, SnapshotTag, VolumeId, VolumeState};
+use flocker_model::{
+    ByteSize, Compression, Epoch, Point, Role, Snapshot, SnapshotTag, VolumeId, VolumeOptions,
+    VolumeState,
+};
 use flocker_ports::{Attachment, BackendError, Change, Op};
 use flocker_zfs_wire::{Call, Map, Value};
 
@@ -166,7 +169,7 @@ impl Node {
         &self,
         op: &Op,
         volume: &VolumeId,
-        size: ByteSize,
+        options: &VolumeOptions,
         owner: Option<(u32, u32)>,
     ) -> Result<Change, BackendError> {
         let action = "could not create";
@@ -187,12 +190,22 @@ impl Node {
                 }
             },
         }
-        let label = Label { want: Want::Making, epoch: op.epoch, size };
+        let label = Label { want: Want::Making, epoch: op.epoch, size: options.size };
         let about = self.about(action, volume);
         let dataset = self.dataset(volume);
-        let mut properties = properties(&label, false);
-        properties.insert("refquota".to_owned(), Value::Unsigned(size.0));
-        let create = Call::Create { name: dataset.clone(), properties };
+        let mut properties = properties(&label, options, false);
+        properties.insert("refquota".to_owned(), Value::Unsigned(options.size.0));
+        if options.reserved {
+            properties.insert("refreservation".to_owned(), Value::Unsigned(options.size.0));
+        }
+        let key = match &options.secret {
+            Some(secret) => {
+                properties.extend(encryption());
+                Some(self.key(volume, secret).await?)
+            }
+            None => None,
+        };
+        let create = Call::Create { name: dataset.clone(), properties, key };
         self.helper.call(create).await.map_err(|error| about.explain(error))?;
         let (id, folder) = (volume.clone(), self.folder(volume));
         self.files("could not fill a new volume", &folder, move |folder| {
@@ -446,18 +459,43 @@ fn guid(point: &Point) -> Value {
 }
 
 /// The properties that every dataset of ours begins with, in the kernel's form.
-pub(crate) fn properties(label: &Label, read_only: bool) -> Map {
+pub(crate) fn properties(label: &Label, options: &VolumeOptions, read_only: bool) -> Map {
     /// `canmount=noauto`: it is mounted by us or not at all.
     const NOAUTO: u64 = 2;
-    let ours = label.properties();
-    let ours = ours.into_iter().map(|(name, value)| (format!("io.flocker:{name}"), value.into()));
+    let secret = options.secret.as_ref().map(|secret| ("secret", secret.to_string()));
+    let reserved = options.reserved.then(|| ("reserved", "on".to_owned()));
+    let ours = label.properties().into_iter().chain(secret).chain(reserved);
+    let ours = ours.map(|(name, value)| (format!("io.flocker:{name}"), value.into()));
     let native = [
         ("canmount", NOAUTO.into()),
         ("mountpoint", "legacy".into()),
         ("atime", Value::Unsigned(0)),
         ("readonly", Value::Unsigned(u64::from(read_only))),
     ];
+    let record_size = options.record_size.map(|size| ("recordsize", size.bytes().into()));
+    let compression = options.compression.map(|how| ("compression", compression(how).into()));
+    let native = native.into_iter().chain(record_size).chain(compression);
     ours.chain(native.map(|(name, value)| (name.to_owned(), value))).collect()
+}
+
+/// The kernel's numbers, from `enum zio_compress`.
+fn compression(how: Compression) -> u64 {
+    match how {
+        Compression::Off => 2,
+        Compression::Lz4 => 15,
+        Compression::Zstd => 16,
+    }
+}
+
+/// What makes a dataset encrypted with a key that is given to it, in the kernel's form: `aes-256-gcm`, and a key that is
+/// written in hexadecimal digits.
+fn encryption() -> impl Iterator<Item = (String, Value)> {
+    let native = [
+        ("encryption", Value::Unsigned(8)),
+        ("keyformat", Value::Unsigned(2)),
+        ("keylocation", "prompt".into()),
+    ];
+    native.into_iter().map(|(name, value)| (name.to_owned(), value))
 }
 
 /// What containers see of a mounted volume.

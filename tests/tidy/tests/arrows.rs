@@ -24,7 +24,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("replication", &["ports", "model"]),
     ("proxy", &["model"]),
     ("api", &["model"]),
-    ("plugins", &["planner", "ports", "model"]),
+    ("plugins", &["planner", "ports", "model", "system"]),
     ("sim", &["engine", "planner", "ports", "model", "plugins", "proxy"]),
     // The tools of plugin authors run the node's own host and planner.
     ("cli", &["api", "compose", "plugins", "planner", "model"]),

@@ -31,7 +31,11 @@ fn no_receive_of_zfs_rolls_back_what_is_here() {
     let calls = read(&root().join("runtime/flocker-zfs-helper/src/calls.rs"));
     assert_eq!(calls.matches("lzc_receive").count(), 1, "one place receives");
     let flags: Vec<_> = calls.lines().filter(|line| line.contains("let (force")).collect();
-    assert_eq!(flags, ["    let (force, resumable, raw) = (0, 1, 0);"], "it never forces");
+    assert_eq!(
+        flags,
+        ["    let (force, resumable, raw) = (0, 1, u32::from(raw));"],
+        "it never forces"
+    );
 }
 
 /// A node's name may change, and its volumes stay where they are.

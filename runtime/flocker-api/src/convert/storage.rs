@@ -1,8 +1,10 @@
 //! Snapshots, roles and volumes on one node.
 
-use flocker_model::{ByteSize, Epoch, Guid, Point, Role, Snapshot, Timestamp, VolumeState};
+use flocker_model::{
+    ByteSize, Epoch, Guid, Point, RecordSize, Role, Snapshot, Timestamp, VolumeOptions, VolumeState,
+};
 
-use super::{Malformed, parse, required};
+use super::{Malformed, parse, parse_option, required};
 use crate::v1;
 
 impl From<&Point> for v1::Point {
@@ -35,6 +37,34 @@ impl TryFrom<v1::Snapshot> for Snapshot {
             point: required("point", snapshot.point)?,
             taken: Timestamp(snapshot.taken_ms),
             referenced: ByteSize(snapshot.referenced),
+        })
+    }
+}
+
+impl From<&VolumeOptions> for v1::VolumeOptions {
+    fn from(options: &VolumeOptions) -> Self {
+        Self {
+            size: options.size.0,
+            record_size: options.record_size.map(RecordSize::bytes),
+            compression: options.compression.map(|how| how.to_string()),
+            reserved: options.reserved,
+            secret: options.secret.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl TryFrom<v1::VolumeOptions> for VolumeOptions {
+    type Error = Malformed;
+    fn try_from(options: v1::VolumeOptions) -> Result<Self, Malformed> {
+        let record_size = options.record_size.map(|bytes| RecordSize::new(ByteSize(bytes)));
+        Ok(Self {
+            size: ByteSize(options.size),
+            record_size: record_size
+                .transpose()
+                .map_err(|error| Malformed::invalid("record_size", error))?,
+            compression: parse_option("compression", options.compression.as_deref())?,
+            reserved: options.reserved,
+            secret: parse_option("secret", options.secret.as_deref())?,
         })
     }
 }

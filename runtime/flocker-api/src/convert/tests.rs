@@ -3,10 +3,11 @@
 use std::{net::SocketAddr, time::Duration};
 
 use flocker_model::{
-    AppName, AppRecord, AppState, ByteSize, Capacity, CpuMillis, Epoch, Guid, MoveReport, Node,
-    NodeName, NodeStats, Operation, OperationId, OperationKind, OperationState, Phase, PhaseReport,
-    Point, Purpose, Replica, Replication, Role, Round, Snapshot, SnapshotTag, Timestamp, Transfer,
-    Volume, VolumeId, VolumeName, VolumeState,
+    AppName, AppRecord, AppState, ByteSize, Capacity, Compression, CpuMillis, Epoch, Guid,
+    MoveReport, Node, NodeName, NodeStats, Operation, OperationId, OperationKind, OperationState,
+    Phase, PhaseReport, Point, Purpose, RecordSize, Replica, Replication, Role, Round, SecretName,
+    Snapshot, SnapshotTag, Timestamp, Transfer, Volume, VolumeId, VolumeName, VolumeOptions,
+    VolumeState,
 };
 use proptest::{
     collection::{btree_map, btree_set, vec},
@@ -105,11 +106,22 @@ prop_compose! {
 prop_compose! {
     fn volume()(
         id in name::<VolumeId>(), name in name::<VolumeName>(), app in option::of(name::<AppName>()),
-        owner in option::of(name::<NodeName>()), epoch in epoch(), size in size(),
+        owner in option::of(name::<NodeName>()), epoch in epoch(), options in options(),
         ownership in option::of(any::<(u32, u32)>()), replicas in vec(replica(), 0..4),
         replication in option::of(replication()),
     ) -> Volume {
-        Volume { id, name, app, owner, epoch, size, ownership, replicas, replication }
+        Volume { id, name, app, owner, epoch, options, ownership, replicas, replication }
+    }
+}
+
+prop_compose! {
+    fn options()(
+        size in size(), record_shift in option::of(12..=20_u32),
+        compression in option::of(select(vec![Compression::Off, Compression::Lz4, Compression::Zstd])),
+        reserved: bool, secret in option::of(name::<SecretName>()),
+    ) -> VolumeOptions {
+        let record_size = record_shift.map(|shift| RecordSize::new(ByteSize(1 << shift)).unwrap());
+        VolumeOptions { size, record_size, compression, reserved, secret }
     }
 }
 

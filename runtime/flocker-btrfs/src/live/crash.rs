@@ -49,7 +49,7 @@ async fn copy(
     to: &Point,
 ) -> Result<(), BackendError> {
     let (source, target) = (world.source.backend(), world.target.backend());
-    let mut receiver = target.receive(&op(ONE), volume, base, to, SIZE).await?;
+    let mut receiver = target.receive(&op(ONE), volume, base, to, &SIZE.into()).await?;
     let mut chunks = source.send(volume, base, to, receiver.resume_token().as_ref()).await?;
     while let Some(chunk) = chunks.next().await {
         receiver.write(chunk?).await?;
@@ -64,7 +64,11 @@ async fn every_verb_survives_a_crash_after_every_step() {
         let mut world = World::new().await;
         let both = [volume("a"), volume("b")];
         for volume in &both {
-            crashing!(world, n, world.source.backend().create(&op(ONE), volume, SIZE, None).await);
+            crashing!(
+                world,
+                n,
+                world.source.backend().create(&op(ONE), volume, &SIZE.into(), None).await
+            );
             write(&world.source, volume, "f", b"first").await;
         }
         let one = crashing!(
@@ -123,7 +127,7 @@ async fn what_was_answered_survives_a_power_cut() {
     let a = &both[0];
     let (source, target) = (world.source.backend(), world.target.backend());
     for volume in &both {
-        source.create(&op(ONE), volume, SIZE, None).await.unwrap();
+        source.create(&op(ONE), volume, &SIZE.into(), None).await.unwrap();
     }
     let created = cut(&world.source);
     write(&world.source, a, "f", &[7; 3 << 20]).await;
@@ -187,7 +191,7 @@ async fn writes_past_the_seal_are_refused_until_a_snapshot_holds_them() {
     let pool = TestPool::new().await;
     let (backend, volume) = (pool.backend(), volume("a"));
     let only = std::slice::from_ref(&volume);
-    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    backend.create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     let at = backend.attach(&op(ONE), &volume).await.unwrap();
     let mut open = fs::File::create(at.path.join("f")).unwrap();
     open.write_all(b"before").unwrap();
@@ -213,7 +217,7 @@ async fn writes_past_the_seal_are_refused_until_a_snapshot_holds_them() {
 async fn what_a_failed_promotion_staged_is_never_put_in_place() {
     let pool = TestPool::new().await;
     let (backend, volume) = (pool.backend(), volume("a"));
-    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    backend.create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     write(&pool, &volume, "f", b"content").await;
     let before = backend.attach(&op(ONE), &volume).await.unwrap();
     backend.seal(&op(ONE), &volume).await.unwrap();
@@ -234,7 +238,7 @@ async fn what_a_failed_promotion_staged_is_never_put_in_place() {
 async fn attaching_finishes_what_was_decided() {
     let pool = TestPool::new().await;
     let (backend, volume) = (pool.backend(), volume("a"));
-    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    backend.create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     backend.seal(&op(ONE), &volume).await.unwrap();
     let only = std::slice::from_ref(&volume);
     let last = backend.snapshot(&op(ONE), only, &tag("last")).await.unwrap().remove(0).point;
@@ -257,7 +261,7 @@ async fn attaching_finishes_what_was_decided() {
 async fn a_snapshot_outlives_its_live_data() {
     let pool = TestPool::new().await;
     let (backend, volume) = (pool.backend(), volume("a"));
-    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    backend.create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     write(&pool, &volume, "f", b"content").await;
     backend.seal(&op(ONE), &volume).await.unwrap();
     let only = std::slice::from_ref(&volume);

@@ -19,7 +19,7 @@ fn is_attached(image: &std::path::Path) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_detaches_the_file_and_opening_finds_the_volumes_again() {
     let mut pool = TestPool::new().await;
-    pool.backend().create(&op(ONE), &volume("a"), SIZE, None).await.unwrap();
+    pool.backend().create(&op(ONE), &volume("a"), &SIZE.into(), None).await.unwrap();
 
     for _ in 0..2 {
         pool.backend().close().await.unwrap();
@@ -90,7 +90,7 @@ async fn a_damaged_sidecar_stops_only_its_volume() {
     let mut pool = TestPool::new().await;
     let (good, bad) = (volume("good"), volume("bad"));
     for volume in [&good, &bad] {
-        pool.backend().create(&op(ONE), volume, SIZE, None).await.unwrap();
+        pool.backend().create(&op(ONE), volume, &SIZE.into(), None).await.unwrap();
     }
     let at = pool.backend().attach(&op(ONE), &bad).await.unwrap();
     fs::write(at.path.join("f"), "precious").unwrap();
@@ -102,7 +102,7 @@ async fn a_damaged_sidecar_stops_only_its_volume() {
     assert!(troubles.len() == 1 && troubles[0].contains("bad.json"), "{troubles:?}");
     let error = pool.backend().stat(&bad).await.unwrap_err().to_string();
     assert!(error.contains("bad.json") && error.contains("hint:"), "{error}");
-    assert!(pool.backend().create(&op(ONE), &bad, SIZE, None).await.is_err());
+    assert!(pool.backend().create(&op(ONE), &bad, &SIZE.into(), None).await.is_err());
     assert!(pool.backend().destroy(&op(ONE), &bad).await.is_err());
     assert_eq!(fs::read(at.path.join("f")).unwrap(), b"precious");
     assert!(pool.backend().attach(&op(ONE), &good).await.is_ok());
@@ -116,7 +116,7 @@ async fn a_damaged_sidecar_stops_only_its_volume() {
 async fn a_lost_sidecar_loses_no_data() {
     let mut pool = TestPool::new().await;
     let lost = volume("lost");
-    pool.backend().create(&op(ONE), &lost, SIZE, None).await.unwrap();
+    pool.backend().create(&op(ONE), &lost, &SIZE.into(), None).await.unwrap();
     let at = pool.backend().attach(&op(ONE), &lost).await.unwrap();
     fs::write(at.path.join("f"), "precious").unwrap();
     fs::remove_file(pool.root().join("meta/lost.json")).unwrap();
@@ -124,7 +124,7 @@ async fn a_lost_sidecar_loses_no_data() {
     pool.reopen().await;
     let troubles = pool.backend().troubles();
     assert!(troubles.len() == 1 && troubles[0].contains("lost.json"), "{troubles:?}");
-    pool.backend().create(&op(ONE), &lost, SIZE, None).await.unwrap();
+    pool.backend().create(&op(ONE), &lost, &SIZE.into(), None).await.unwrap();
 
     let kept = pool.names_in("kept");
     assert_eq!(
@@ -193,13 +193,13 @@ async fn a_growth_that_was_cut_short_is_finished() {
 async fn a_read_only_pool_says_so_and_can_still_be_read() {
     let pool = TestPool::new().await;
     let (backend, volume) = (pool.backend(), volume("a"));
-    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    backend.create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(pool.root()).status();
     assert!(remounted.unwrap().success());
 
     let only = std::slice::from_ref(&volume);
     for error in [
-        backend.create(&op(ONE), &super::volume("b"), SIZE, None).await.unwrap_err(),
+        backend.create(&op(ONE), &super::volume("b"), &SIZE.into(), None).await.unwrap_err(),
         backend.seal(&op(ONE), &volume).await.unwrap_err(),
         backend.snapshot(&op(ONE), only, &tag("one")).await.unwrap_err(),
         backend.destroy(&op(ONE), &volume).await.unwrap_err(),
@@ -215,7 +215,7 @@ async fn a_read_only_pool_says_so_and_can_still_be_read() {
 async fn a_full_pool_lets_volumes_be_removed() {
     let pool = TestPool::new().await;
     let (backend, full) = (pool.backend(), volume("full"));
-    backend.create(&op(ONE), &full, ByteSize::gib(1), None).await.unwrap();
+    backend.create(&op(ONE), &full, &ByteSize::gib(1).into(), None).await.unwrap();
     let at = backend.attach(&op(ONE), &full).await.unwrap();
     let mut file = fs::File::create(at.path.join("f")).unwrap();
     while file.write_all(&[7; 1 << 20]).and_then(|()| file.sync_data()).is_ok() {}
@@ -234,7 +234,7 @@ async fn a_full_pool_lets_volumes_be_removed() {
 async fn subvolumes_inside_a_volume_are_refused_by_name_and_removed_with_it() {
     let pool = TestPool::new().await;
     let (backend, volume) = (pool.backend(), volume("a"));
-    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    backend.create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     let at = backend.attach(&op(ONE), &volume).await.unwrap();
     for inner in ["inner", "inner/innermost"] {
         let mut make = Command::new("btrfs");

@@ -11,7 +11,7 @@ use super::{ONE, TestPool, World, create_soon, op, tag, volume};
 /// A snapshot of a volume with a file of `mib`.
 async fn filled(pool: &TestPool, name: &str, mib: usize) -> (VolumeId, Point) {
     let (backend, volume) = (pool.backend(), volume(name));
-    backend.create(&op(ONE), &volume, ByteSize::mib(400), None).await.unwrap();
+    backend.create(&op(ONE), &volume, &ByteSize::mib(400).into(), None).await.unwrap();
     let at = backend.attach(&op(ONE), &volume).await.unwrap();
     fs::write(at.path.join("f"), vec![7; mib << 20]).unwrap();
     let only = std::slice::from_ref(&volume);
@@ -39,7 +39,8 @@ async fn feed(
 
 async fn copy(world: &World, volume: &VolumeId, to: &Point) -> Result<Snapshot, BackendError> {
     let size = ByteSize::mib(400);
-    let mut receiver = world.target.backend().receive(&op(ONE), volume, None, to, size).await?;
+    let mut receiver =
+        world.target.backend().receive(&op(ONE), volume, None, to, &size.into()).await?;
     feed(&world.source, &mut *receiver, volume, to).await?;
     receiver.finish().await
 }
@@ -63,11 +64,11 @@ async fn what_could_be_kept_of_a_stream_is_not_sent_again() {
     let world = World::new().await;
     let (volume, to) = filled(&world.source, "large", 64).await;
     let (target, size) = (world.target.backend(), ByteSize::mib(400));
-    let mut first = target.receive(&op(ONE), &volume, None, &to, size).await.unwrap();
+    let mut first = target.receive(&op(ONE), &volume, None, &to, &size.into()).await.unwrap();
     let whole = feed(&world.source, &mut *first, &volume, &to).await.unwrap();
     drop(first);
 
-    let mut second = target.receive(&op(ONE), &volume, None, &to, size).await.unwrap();
+    let mut second = target.receive(&op(ONE), &volume, None, &to, &size.into()).await.unwrap();
     let held = usize::try_from(second.held().0).unwrap();
     let rest = feed(&world.source, &mut *second, &volume, &to).await.unwrap();
     second.finish().await.unwrap();

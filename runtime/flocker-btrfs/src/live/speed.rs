@@ -18,7 +18,7 @@ async fn the_parts_of_a_blackout_are_short() {
     let volume = volume("a");
     let only = std::slice::from_ref(&volume);
     let (mut here, mut there) = (world.source.backend(), world.target.backend());
-    here.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    here.create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     let mut base = None;
     let mut times: Vec<(&str, Vec<Duration>)> =
         ["seal", "snapshot", "send+receive", "promote", "retire", "stat"]
@@ -43,7 +43,7 @@ async fn the_parts_of_a_blackout_are_short() {
             .point;
         lap(1);
         let mut receiver =
-            there.receive(&op(epoch), &volume, base.as_ref(), &to, SIZE).await.unwrap();
+            there.receive(&op(epoch), &volume, base.as_ref(), &to, &SIZE.into()).await.unwrap();
         let mut chunks = here.send(&volume, base.as_ref(), &to, None).await.unwrap();
         while let Some(chunk) = chunks.next().await {
             receiver.write(chunk.unwrap()).await.unwrap();

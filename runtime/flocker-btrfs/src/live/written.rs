@@ -32,7 +32,7 @@ fn a_moment_later() {
 #[tokio::test]
 async fn a_write_is_told_to_the_moment_and_looking_or_a_snapshot_is_none() {
     let (pool, id) = (TestPool::new().await, volume("v"));
-    pool.backend().create(&op(ONE), &id, SIZE, None).await.unwrap();
+    pool.backend().create(&op(ONE), &id, &SIZE.into(), None).await.unwrap();
     let path = pool.backend().attach(&op(ONE), &id).await.unwrap().path.join("file");
     let mut file = File::create(&path).unwrap();
     a_moment_later();
@@ -56,7 +56,7 @@ async fn a_write_is_told_to_the_moment_and_looking_or_a_snapshot_is_none() {
 #[tokio::test]
 async fn what_was_written_before_a_restart_is_known_after_it_and_what_is_gone_is_left_out() {
     let (mut pool, id) = (TestPool::new().await, volume("v"));
-    pool.backend().create(&op(ONE), &id, SIZE, None).await.unwrap();
+    pool.backend().create(&op(ONE), &id, &SIZE.into(), None).await.unwrap();
     let before = written(&pool, &id).await;
     a_moment_later();
 

@@ -1,7 +1,7 @@
 //! `flocker volume`.
 
 use flocker_api::{Client, Failure, convert, v1};
-use flocker_model::{ByteSize, Snapshot, Volume, VolumeState};
+use flocker_model::{ByteSize, Compression, RecordSize, Snapshot, Volume, VolumeState};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,16 +20,20 @@ pub(super) async fn run(
     let mut client = connect().await?;
     match command {
         VolumeCommand::Ls => ls(&mut client).await,
-        VolumeCommand::Create { name, size, owner, node } => {
+        VolumeCommand::Create { name, options, owner, node } => {
+            let options = options.into_options();
             let request = v1::CreateVolumeRequest {
                 name: name.to_string(),
-                size: size.0,
+                options: Some((&options).into()),
                 ownership: owner
                     .map(|owner| v1::Ownership { user: owner.user, group: owner.group }),
                 node: node.map(|node| node.to_string()),
             };
             let volume = client.create_volume(request).await?;
-            Ok(Answer::new(volume_json(&volume), format!("volume {name} was made, {size}\n")))
+            Ok(Answer::new(
+                volume_json(&volume),
+                format!("volume {name} was made, {}\n", options.size),
+            ))
         }
         VolumeCommand::Rm { name, yes: _ } => {
             let removed =
@@ -77,7 +81,7 @@ async fn ls(client: &mut Client) -> Result<Answer, Failure> {
                 or_dash(volume.owner.as_ref().map(AsRef::as_ref)),
                 volume.epoch.to_string(),
                 used.map_or_else(|| "-".to_owned(), |used| used.to_string()),
-                volume.size.to_string(),
+                volume.options.size.to_string(),
                 list(volume.replicas.iter().map(|replica| replica.node.to_string())),
                 or_dash(trouble.as_deref()),
             ]
@@ -119,7 +123,19 @@ fn inspect(reply: v1::InspectVolumeReply) -> Result<Answer, Failure> {
     text += &format!("app     {}\n", or_dash(volume.app.as_ref().map(AsRef::as_ref)));
     text += &format!("node    {}\n", or_dash(volume.owner.as_ref().map(AsRef::as_ref)));
     text += &format!("epoch   {}\n", volume.epoch);
-    text += &format!("size    {}\n", volume.size);
+    text += &format!("size    {}\n", volume.options.size);
+    if let Some(size) = volume.options.record_size {
+        text += &format!("records {size}\n");
+    }
+    if let Some(how) = volume.options.compression {
+        text += &format!("packed  {how}\n");
+    }
+    if volume.options.reserved {
+        text += "room    reserved\n";
+    }
+    if let Some(secret) = &volume.options.secret {
+        text += &format!("secret  {secret}\n");
+    }
     if let Some((user, group)) = volume.ownership {
         text += &format!("owner   {user}:{group}\n");
     }
@@ -179,7 +195,11 @@ fn volume_json(volume: &Volume) -> Value {
         "app": volume.app.as_ref().map(|app| app.as_str()),
         "node": volume.owner.as_ref().map(|node| node.as_str()),
         "epoch": volume.epoch.0,
-        "size": volume.size.0,
+        "size": volume.options.size.0,
+        "record_size": volume.options.record_size.map(RecordSize::bytes),
+        "compression": volume.options.compression.map(Compression::as_str),
+        "reserved": volume.options.reserved,
+        "secret": volume.options.secret.as_ref().map(|secret| secret.as_str()),
         "owner": volume.ownership.map(|(user, group)| format!("{user}:{group}")),
         "replicas": replicas.collect::<Vec<_>>(),
     })

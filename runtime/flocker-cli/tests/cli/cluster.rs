@@ -123,7 +123,7 @@ impl Control for Fake {
             name: request.name,
             owner: request.node,
             epoch: 1,
-            size: request.size,
+            options: request.options,
             ownership: request.ownership,
             ..Default::default()
         })

@@ -157,7 +157,7 @@ pub(crate) fn volumes() -> Vec<v1::VolumeView> {
         app: Some("shop".to_owned()),
         owner: Some("n1".to_owned()),
         epoch: 4,
-        size: 10 << 30,
+        options: size(10 << 30),
         ownership: Some(v1::Ownership { user: 999, group: 999 }),
         replicas: vec![v1::Replica {
             node: "n2".to_owned(),
@@ -171,7 +171,7 @@ pub(crate) fn volumes() -> Vec<v1::VolumeView> {
         id: "v-2".to_owned(),
         name: "photos".to_owned(),
         epoch: 1,
-        size: 1 << 30,
+        options: size(1 << 30),
         ..Default::default()
     };
     vec![
@@ -423,4 +423,8 @@ pub(crate) fn status(look: u32) -> v1::StatusReply {
         troubles: vec!["the store has no second copy".to_owned()],
         now_ms: NOW,
     }
+}
+
+fn size(size: u64) -> Option<v1::VolumeOptions> {
+    Some(v1::VolumeOptions { size, ..Default::default() })
 }

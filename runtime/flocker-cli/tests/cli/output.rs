@@ -115,7 +115,7 @@ fn volumes_are_listed_and_inspected() {
     check(
         &["volume", "ls", "--json"],
         &expect![[r#"
-            {"volumes":[{"app":"shop","epoch":4,"id":"v-1","name":"shop.data","node":"n1","owner":"999:999","replicas":[{"guid":"g2","node":"n2","snapshot":"move-o1-2"}],"size":10737418240,"trouble":null,"used":3221225472},{"app":null,"epoch":1,"id":"v-2","name":"photos","node":null,"owner":null,"replicas":[],"size":1073741824,"trouble":"it has 500 snapshots","used":null}]}
+            {"volumes":[{"app":"shop","compression":null,"epoch":4,"id":"v-1","name":"shop.data","node":"n1","owner":"999:999","record_size":null,"replicas":[{"guid":"g2","node":"n2","snapshot":"move-o1-2"}],"reserved":false,"secret":null,"size":10737418240,"trouble":null,"used":3221225472},{"app":null,"compression":null,"epoch":1,"id":"v-2","name":"photos","node":null,"owner":null,"record_size":null,"replicas":[],"reserved":false,"secret":null,"size":1073741824,"trouble":"it has 500 snapshots","used":null}]}
         "#]],
     );
     check(
@@ -136,7 +136,7 @@ fn volumes_are_listed_and_inspected() {
     check(
         &["volume", "inspect", "shop.data", "--json"],
         &expect![[r#"
-            {"app":"shop","copies":[{"epoch":4,"newest":{"guid":"guid-before-upgrade","referenced":1048576,"snapshot":"before-upgrade","taken_ms":1795340111000},"node":"n1","role":"live","size":10737418240,"used":3221225472},{"epoch":4,"newest":null,"node":"n2","role":"replica","size":10737418240,"used":3221225472}],"epoch":4,"id":"v-1","name":"shop.data","node":"n1","owner":"999:999","replicas":[{"guid":"g2","node":"n2","snapshot":"move-o1-2"}],"size":10737418240}
+            {"app":"shop","compression":null,"copies":[{"epoch":4,"newest":{"guid":"guid-before-upgrade","referenced":1048576,"snapshot":"before-upgrade","taken_ms":1795340111000},"node":"n1","role":"live","size":10737418240,"used":3221225472},{"epoch":4,"newest":null,"node":"n2","role":"replica","size":10737418240,"used":3221225472}],"epoch":4,"id":"v-1","name":"shop.data","node":"n1","owner":"999:999","record_size":null,"replicas":[{"guid":"g2","node":"n2","snapshot":"move-o1-2"}],"reserved":false,"secret":null,"size":10737418240}
         "#]],
     );
 }
@@ -152,7 +152,7 @@ fn volumes_are_made_and_removed() {
     check(
         &["volume", "create", "photos", "--size", "1g", "--node", "n2", "--json"],
         &expect![[r#"
-            {"app":null,"epoch":1,"id":"v-3","name":"photos","node":"n2","owner":null,"replicas":[],"size":1073741824}
+            {"app":null,"compression":null,"epoch":1,"id":"v-3","name":"photos","node":"n2","owner":null,"record_size":null,"replicas":[],"reserved":false,"secret":null,"size":1073741824}
         "#]],
     );
     check(

@@ -272,7 +272,7 @@ impl Work {
             epoch: volume.epoch,
             base,
             to,
-            size: volume.size,
+            options: volume.options.clone(),
             source: self.agent.inner.parts.node.clone(),
             target: receiver.clone(),
             address: self.record(receiver)?.replication,

@@ -166,7 +166,7 @@ impl Agent {
     }
 
     async fn send(&self, operation: &OperationId, step: Step) -> Result<Reply, StepError> {
-        let Step::Send { volume, size, base, to, target, address } = step else {
+        let Step::Send { volume, options, base, to, target, address } = step else {
             return Err(StepError::Never("this step is no send".to_owned()));
         };
         let job = SendJob {
@@ -175,7 +175,7 @@ impl Agent {
             epoch: volume.epoch,
             base,
             to,
-            size,
+            options,
             source: self.inner.parts.node.clone(),
             target,
             address,
@@ -192,7 +192,8 @@ impl Agent {
     async fn create_volumes(&self, told: &Told, volumes: &[VolumeOrder]) -> Result<(), StepError> {
         for order in volumes {
             let op = told.op(&order.volume);
-            self.inner.parts.backend.create(&op, &order.volume.id, order.size, order.owner).await?;
+            let (id, owner) = (&order.volume.id, order.owner);
+            self.inner.parts.backend.create(&op, id, &order.options, owner).await?;
         }
         Ok(())
     }

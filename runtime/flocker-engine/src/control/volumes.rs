@@ -7,7 +7,7 @@ use std::{
 
 use flocker_model::{
     App, AppName, ByteSize, Epoch, Left, Leftover, NodeName, OperationId, Snapshot, SnapshotTag,
-    Volume, VolumeName, VolumeState,
+    Volume, VolumeName, VolumeOptions, VolumeState,
 };
 use flocker_ports::{Reply, Step, VolumeOrder};
 
@@ -43,7 +43,7 @@ impl Control {
     pub async fn create_volume(
         &self,
         name: &VolumeName,
-        size: ByteSize,
+        options: VolumeOptions,
         ownership: Option<(u32, u32)>,
         node: Option<&NodeName>,
     ) -> Result<Volume, Refusal> {
@@ -59,7 +59,7 @@ impl Control {
                 self.check_open(&state, node)?;
                 node.clone()
             }
-            None => self.roomiest(&state, size)?,
+            None => self.roomiest(&state, options.size)?,
         };
         let volume = Volume {
             id: volume_id(),
@@ -67,7 +67,7 @@ impl Control {
             app: None,
             owner: Some(owner.clone()),
             epoch: Epoch::FIRST,
-            size,
+            options,
             ownership,
             replicas: vec![],
             replication: None,
@@ -85,8 +85,8 @@ impl Control {
         // Until it is decided what it is.
         let _mine = self.leader.occupy(owner, &lock_of(&volume.id));
         let revision = cluster.commit(cluster.change().create(&value)).await?;
-        let order =
-            VolumeOrder { volume: volume.into(), size: volume.size, owner: volume.ownership };
+        let (options, owner) = (volume.options.clone(), volume.ownership);
+        let order = VolumeOrder { volume: volume.into(), options, owner };
         self.tell_owner(volume, Step::CreateVolumes { volumes: vec![order] }).await?;
         let made = cluster.change().create(volume).remove(&Versioned { value, revision });
         cluster.commit(made).await?;

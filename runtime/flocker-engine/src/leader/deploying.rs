@@ -164,7 +164,7 @@ async fn create_volumes(runner: &Runner<'_>, this: &Deployment) -> Result<(), Tr
     let volumes = runner.volumes(&this.app).await?;
     let order = |(_, v): &Named| VolumeOrder {
         volume: epoch_of(v),
-        size: v.value.size,
+        options: v.value.options.clone(),
         owner: v.value.ownership,
     };
     let orders: Vec<_> = ownerless(&volumes).map(order).collect();

@@ -226,7 +226,7 @@ async fn send_all(
         for to in stops {
             let step = Step::Send {
                 volume: epoch_of(volume),
-                size: volume.value.size,
+                options: volume.value.options.clone(),
                 base,
                 to: to.clone(),
                 target: this.target.clone(),

@@ -271,7 +271,7 @@ async fn a_leader_killed_while_a_volume_is_made_or_removed_leaves_all_of_it_or_n
         // Whoever asks goes away with the leader.
         let asked = tokio::spawn(async move {
             let size = flocker_model::ByteSize(64 << 20);
-            control.create_volume(&name, size, None, Some(&node("n2"))).await
+            control.create_volume(&name, size.into(), None, Some(&node("n2"))).await
         });
         until(|| async { !world.trap_is_set() }).await;
         asked.abort();

@@ -191,6 +191,6 @@ pub(crate) fn adopting(name: &str, volume: &str) -> String {
 pub(crate) async fn volume_on(world: &World, volume: &str, at: &str) -> VolumeName {
     let name = VolumeName::new(volume).unwrap();
     let size = flocker_model::ByteSize(64 << 20);
-    world.control().create_volume(&name, size, None, Some(&node(at))).await.unwrap();
+    world.control().create_volume(&name, size.into(), None, Some(&node(at))).await.unwrap();
     name
 }

@@ -87,7 +87,7 @@ fn rank(
     let row = |volume: &&Volume| world.volumes.iter().position(|known| known.id == volume.id);
     question.volumes =
         volumes.iter().filter_map(row).filter_map(|row| u32::try_from(row).ok()).collect();
-    question.size = volumes.iter().map(|volume| volume.size).sum();
+    question.size = volumes.iter().map(|volume| volume.options.size).sum();
     // Where the app itself may not be, its replica would be of no use; where it is, there is one too many.
     let named = &app.placement.nodes;
     let may = |node: &&NodeName| !taken(node) && (named.is_empty() || named.contains(*node));
@@ -188,7 +188,7 @@ mod tests {
             app: None,
             owner: Some(name("n1")),
             epoch: Epoch(1),
-            size: ByteSize::gib(1),
+            options: ByteSize::gib(1).into(),
             ownership: None,
             replicas: vec![],
             replication: Some(replication),

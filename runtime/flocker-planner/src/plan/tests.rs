@@ -106,14 +106,19 @@ fn add_app(world: &mut World, name: &str, at: &str, marks: &[&str]) {
     if let Some(owner) = mark("volume:") {
         let volume: VolumeName = format!("{name}.data").parse().unwrap();
         let (source, size) = (VolumeSource::Own(volume.clone()), ByteSize::gib(1));
-        app.volumes.push(VolumeSpec { key: "data".into(), source, size, owner: None });
+        app.volumes.push(VolumeSpec {
+            key: "data".into(),
+            source,
+            options: size.into(),
+            owner: None,
+        });
         world.volumes.push(Volume {
             id: VolumeId::new(format!("v-{name}")).unwrap(),
             name: volume,
             app: Some(app_name.clone()),
             owner: Some(owner.parse().unwrap()),
             epoch: Epoch(1),
-            size,
+            options: size.into(),
             ownership: None,
             replicas: vec![],
             replication: None,

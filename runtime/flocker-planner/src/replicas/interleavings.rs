@@ -98,7 +98,7 @@ fn volume(name: &str, app: Option<&str>) -> Volume {
         app: app.map(|app| AppName::new(app).unwrap()),
         owner: Some(node("n1")),
         epoch: Epoch(1),
-        size: ByteSize(1000),
+        options: ByteSize(1000).into(),
         ownership: None,
         replicas: vec![],
         replication: Some(replication),

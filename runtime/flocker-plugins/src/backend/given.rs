@@ -17,7 +17,7 @@ use super::{
     },
     kv::{Kv, QUOTA_MAX},
     open::{BackendConfig, OpenBackendError},
-    secrets::{self, Secrets},
+    secrets::Secrets,
 };
 use crate::{
     chatter::tame,
@@ -67,7 +67,7 @@ impl Given {
         let secrets = Secrets(needs.named(NEEDS_SECRET, "a secret", &grants.secrets)?);
         for path in secrets.0.values() {
             let refused = |error| OpenBackendError::Secret { path: path.clone(), error };
-            secrets::read(path).map_err(refused)?;
+            flocker_system::secrets::read(path).map_err(refused)?;
         }
         let given = Self {
             folders: folders(&needs, grants)?,

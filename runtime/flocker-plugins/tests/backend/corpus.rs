@@ -63,7 +63,7 @@ async fn hostile_backends_are_contained() {
 
 /// Makes a volume and takes it away again.
 async fn used(healthy: &PluginBackend) {
-    healthy.create(&op(ONE), &volume("a"), SIZE, None).await.unwrap();
+    healthy.create(&op(ONE), &volume("a"), &SIZE.into(), None).await.unwrap();
     assert_eq!(healthy.volumes().await.unwrap().len(), 1);
     healthy.destroy(&op(ONE), &volume("a")).await.unwrap();
 }
@@ -184,7 +184,7 @@ async fn prepare(backend: &PluginBackend, verb: Verb) -> Result<(), BackendError
     match verb {
         Verb::Room | Verb::Volumes | Verb::Stat | Verb::Create | Verb::Receive => return Ok(()),
         Verb::AbortReceive => {
-            drop(backend.receive(&op(ONE), &a(), None, &point(), SIZE).await?);
+            drop(backend.receive(&op(ONE), &a(), None, &point(), &SIZE.into()).await?);
             return Ok(());
         }
         Verb::Resize
@@ -197,7 +197,7 @@ async fn prepare(backend: &PluginBackend, verb: Verb) -> Result<(), BackendError
         | Verb::Unseal
         | Verb::Promote
         | Verb::Retire
-        | Verb::Send => backend.create(&op(ONE), &a(), SIZE, None).await?,
+        | Verb::Send => backend.create(&op(ONE), &a(), &SIZE.into(), None).await?,
     };
     if matches!(verb, Verb::Unseal | Verb::Promote | Verb::Retire) {
         backend.seal(&op(ONE), &a()).await?;
@@ -212,7 +212,7 @@ async fn ask(backend: &PluginBackend, verb: Verb) -> Result<(), BackendError> {
         Verb::Room => backend.capacity().await.map(drop),
         Verb::Volumes => backend.volumes().await.map(drop),
         Verb::Stat => backend.stat(&a).await.map(drop),
-        Verb::Create => backend.create(&op(ONE), &a, SIZE, None).await.map(drop),
+        Verb::Create => backend.create(&op(ONE), &a, &SIZE.into(), None).await.map(drop),
         Verb::Resize => backend.resize(&op(ONE), &a, ByteSize::mib(128)).await.map(drop),
         Verb::Destroy => backend.destroy(&op(ONE), &a).await.map(drop),
         Verb::Snapshot => backend.snapshot(&op(ONE), only, &tag("one")).await.map(drop),
@@ -224,7 +224,7 @@ async fn ask(backend: &PluginBackend, verb: Verb) -> Result<(), BackendError> {
         Verb::Promote => backend.promote(&op(TWO), &a, &point).await.map(drop),
         Verb::Retire => backend.retire(&op(TWO), &a, &point).await.map(drop),
         Verb::Send => backend.send(&a, None, &point, None).await.map(drop),
-        Verb::Receive => backend.receive(&op(ONE), &a, None, &point, SIZE).await.map(drop),
+        Verb::Receive => backend.receive(&op(ONE), &a, None, &point, &SIZE.into()).await.map(drop),
         Verb::AbortReceive => backend.abort_receive(&op(ONE), &a).await.map(drop),
     }
 }

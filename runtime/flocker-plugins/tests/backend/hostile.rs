@@ -34,7 +34,7 @@ fn says(error: Option<BackendError>, words: &[&str]) {
 }
 
 async fn create(backend: &PluginBackend) -> Option<BackendError> {
-    backend.create(&op(ONE), &volume("a"), SIZE, None).await.err()
+    backend.create(&op(ONE), &volume("a"), &SIZE.into(), None).await.err()
 }
 
 /// Bad luck with one instance is not the operation's.

@@ -38,7 +38,11 @@ async fn one() -> World {
 async fn a_restart_finds_volumes_mounts_and_seals_again() {
     let mut world = one().await;
     for name in ["live", "sealed"] {
-        world.backend().create(&op(ONE), &volume(name), SIZE, Some((1234, 1235))).await.unwrap();
+        world
+            .backend()
+            .create(&op(ONE), &volume(name), &SIZE.into(), Some((1234, 1235)))
+            .await
+            .unwrap();
         let at = world.backend().attach(&op(ONE), &volume(name)).await.unwrap();
         fs::write(at.path.join("f"), name).unwrap();
         assert_eq!((at.device, at.inode), (fs::metadata(&at.path).unwrap().dev(), at.inode));
@@ -61,7 +65,7 @@ async fn a_restart_finds_volumes_mounts_and_seals_again() {
 async fn a_writer_that_is_still_there_stops_the_seal() {
     let world = one().await;
     let volume = volume("busy");
-    world.backend().create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    world.backend().create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     let at = world.backend().attach(&op(ONE), &volume).await.unwrap();
     let writer = fs::File::create(at.path.join("f")).unwrap();
 
@@ -78,7 +82,7 @@ async fn a_writer_that_is_still_there_stops_the_seal() {
 async fn a_snapshot_that_is_being_sent_is_not_removed() {
     let world = one().await;
     let (backend, volume) = (world.backend(), volume("sent"));
-    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    backend.create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     let at = backend.attach(&op(ONE), &volume).await.unwrap();
     fs::write(at.path.join("f"), vec![7; 32 << 20]).unwrap();
     let taken =
@@ -104,7 +108,7 @@ async fn a_damaged_volume_stops_only_itself() {
     let world = one().await;
     let (backend, good, bad) = (world.backend(), volume("good"), volume("bad"));
     for volume in [&good, &bad] {
-        backend.create(&op(ONE), volume, SIZE, None).await.unwrap();
+        backend.create(&op(ONE), volume, &SIZE.into(), None).await.unwrap();
     }
     let folder = world.pool().join("volumes/bad");
     fs::write(folder.join("live-1/f"), "precious").unwrap();
@@ -112,14 +116,14 @@ async fn a_damaged_volume_stops_only_itself() {
 
     let error = backend.stat(&bad).await.unwrap_err().to_string();
     assert!(error.contains("plugin `dir`") && error.contains("about.json"), "{error}");
-    assert!(backend.create(&op(ONE), &bad, SIZE, None).await.is_err());
+    assert!(backend.create(&op(ONE), &bad, &SIZE.into(), None).await.is_err());
     assert!(backend.destroy(&op(TWO), &bad).await.is_err());
     let listed = backend.volumes().await.unwrap();
     assert_eq!(listed.into_iter().map(|state| state.id).collect::<Vec<_>>(), [good]);
 
     // Nor is a lost file taken for leave to use the folder again.
     fs::remove_file(folder.join("about.json")).unwrap();
-    let error = backend.create(&op(ONE), &bad, SIZE, None).await.unwrap_err().to_string();
+    let error = backend.create(&op(ONE), &bad, &SIZE.into(), None).await.unwrap_err().to_string();
     assert!(error.contains("holds files"), "{error}");
     assert_eq!(fs::read(folder.join("live-1/f")).unwrap(), b"precious");
 }
@@ -131,7 +135,7 @@ async fn a_removal_that_was_cut_short_is_finished() {
     let backend = world.backend();
     for name in ["destroyed", "aborted"] {
         let volume = volume(name);
-        backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+        backend.create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
         let folder = world.pool().join("volumes").join(name);
         fs::write(folder.join("live-1/f"), "large").unwrap();
         let about = fs::read_to_string(folder.join("about.json")).unwrap();
@@ -156,7 +160,7 @@ async fn a_sealed_copy_is_not_replaced_by_an_older_snapshot() {
     let world = one().await;
     let (backend, volume) = (world.backend(), volume("sealed"));
     let only = std::slice::from_ref(&volume);
-    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    backend.create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     let early = backend.snapshot(&op(ONE), only, &tag("early")).await.unwrap().remove(0).point;
     let at = backend.attach(&op(ONE), &volume).await.unwrap();
     fs::write(at.path.join("f"), "precious").unwrap();
@@ -176,7 +180,7 @@ async fn a_volume_that_is_named_twice_has_one_snapshot() {
     let world = one().await;
     let (backend, a, b) = (world.backend(), volume("a"), volume("b"));
     for volume in [&a, &b] {
-        backend.create(&op(ONE), volume, SIZE, None).await.unwrap();
+        backend.create(&op(ONE), volume, &SIZE.into(), None).await.unwrap();
     }
 
     let group = [b.clone(), a.clone(), b.clone()];
@@ -193,7 +197,7 @@ async fn half_made_folders_are_swept_away() {
     let world = one().await;
     let (backend, volume) = (world.backend(), volume("half"));
     fs::create_dir_all(world.pool().join("volumes/half/live-1")).unwrap();
-    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    backend.create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     let folder = world.pool().join("volumes/half");
     for name in ["snapshot-9", "snapshot-9.new", "live-9"] {
         fs::create_dir(folder.join(name)).unwrap();

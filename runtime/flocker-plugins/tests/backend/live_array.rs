@@ -56,7 +56,7 @@ fn may_grow() -> bool {
 
 async fn the_limit_is_kept_and_growing_refused_in_words(nodes: &Nodes) {
     let (backend, volume) = (nodes.source.backend(), volume("limit"));
-    backend.create(&op(ONE), &volume, ByteSize::mib(16), None).await.unwrap();
+    backend.create(&op(ONE), &volume, &ByteSize::mib(16).into(), None).await.unwrap();
     let at = backend.attach(&op(ONE), &volume).await.unwrap();
     fs::write(at.path.join("small"), vec![1; 4 << 20]).unwrap();
     let full = fs::write(at.path.join("large"), vec![2; 24 << 20]).unwrap_err();
@@ -190,7 +190,7 @@ async fn a_restart_of_both_finds_the_volume_again() {
     let mut array = Array::new().await;
     let mut node = Node::new(&array).await;
     let volume = volume("kept");
-    node.backend().create(&op(ONE), &volume, SIZE, Some((1234, 1235))).await.unwrap();
+    node.backend().create(&op(ONE), &volume, &SIZE.into(), Some((1234, 1235))).await.unwrap();
     let before = node.backend().attach(&op(ONE), &volume).await.unwrap();
     fs::write(before.path.join("f"), "precious").unwrap();
 
@@ -219,7 +219,7 @@ async fn a_node_with_an_older_epoch_changes_nothing_in_a_shared_array() {
     let (old, new) = (Node::new(&array).await, Node::new(&array).await);
     let volume = volume("shared");
     let only = std::slice::from_ref(&volume);
-    old.backend().create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    old.backend().create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     old.backend().seal(&op(ONE), &volume).await.unwrap();
     let at = old.backend().snapshot(&op(ONE), only, &tag("one")).await.unwrap().remove(0).point;
     old.backend().close().unwrap();
@@ -236,7 +236,7 @@ async fn a_node_with_an_older_epoch_changes_nothing_in_a_shared_array() {
 async fn writers_wait_for_a_snapshot_and_go_on() {
     let nodes = Nodes::new().await;
     let (backend, volume) = (nodes.source.backend(), volume("busy"));
-    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    backend.create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     let at = backend.attach(&op(ONE), &volume).await.unwrap();
     let path = at.path.join("f");
     let writer = std::thread::spawn(move || {
@@ -300,6 +300,7 @@ async fn what_was_not_granted_is_missed_in_words() {
     };
     assert!(said.contains("not granted"), "{said}");
     let other = refused(vec![http, "device=/dev/sd*".to_owned(), secret]).await.unwrap();
-    let said = other.create(&op(ONE), &volume("a"), SIZE, None).await.unwrap_err().to_string();
+    let said =
+        other.create(&op(ONE), &volume("a"), &SIZE.into(), None).await.unwrap_err().to_string();
     assert!(said.contains("device `/dev/loop") && said.contains("was not granted"), "{said}");
 }

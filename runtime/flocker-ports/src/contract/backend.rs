@@ -201,7 +201,7 @@ fn noise(seed: u64, n: usize) -> Vec<u8> {
 /// Given a live volume at epoch 1.
 async fn made(backend: &dyn Backend, name: &str) -> VolumeId {
     let volume = volume(name);
-    backend.create(&op(ONE), &volume, SIZE, None).await.unwrap();
+    backend.create(&op(ONE), &volume, &SIZE.into(), None).await.unwrap();
     volume
 }
 
@@ -298,7 +298,7 @@ async fn copy(
     epoch: Epoch,
 ) -> usize {
     let bytes = stream(source, volume, base, to, None).await.unwrap();
-    let mut receiver = target.receive(&op(epoch), volume, base, to, SIZE).await.unwrap();
+    let mut receiver = target.receive(&op(epoch), volume, base, to, &SIZE.into()).await.unwrap();
     assert_eq!(receiver.resume_token(), None);
     feed(receiver.as_mut(), &bytes).await.unwrap();
     let got = receiver.finish().await.unwrap();

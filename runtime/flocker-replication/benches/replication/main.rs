@@ -101,7 +101,7 @@ async fn send(
         epoch: Epoch(1),
         base,
         to,
-        size: ByteSize::gib(4),
+        options: ByteSize::gib(4).into(),
         source: node("n1"),
         target: node("n2"),
         address,

@@ -81,7 +81,7 @@ impl Pair {
     /// in the second.
     pub(crate) async fn new() -> Self {
         let (source, target) = (Pool::new().await, Pool::new().await);
-        source.backend().create(&op(), &volume(), ByteSize::gib(4), None).await.unwrap();
+        source.backend().create(&op(), &volume(), &ByteSize::gib(4).into(), None).await.unwrap();
         run(&format!("btrfs subvolume create {}/bare", source.mount().display()));
         fs::create_dir(target.mount().join("bare")).unwrap();
         Self { source, target }

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use flocker_model::{
-    ByteSize, Capacity, Guid, Point, Snapshot, SnapshotTag, Timestamp, VolumeId, VolumeState,
+    ByteSize, Capacity, Guid, Point, Snapshot, SnapshotTag, Timestamp, VolumeId, VolumeOptions,
+    VolumeState,
 };
 use flocker_ports::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
@@ -79,7 +80,7 @@ impl Backend for Synthetic {
         &self,
         _: &Op,
         _: &VolumeId,
-        _: ByteSize,
+        _: &VolumeOptions,
         _: Option<(u32, u32)>,
     ) -> Result<Change, BackendError> {
         unused()
@@ -152,7 +153,7 @@ impl Backend for Synthetic {
         _: &VolumeId,
         _: Option<&Point>,
         to: &Point,
-        _: ByteSize,
+        _: &VolumeOptions,
     ) -> Result<Box<dyn Receiver>, BackendError> {
         Ok(Box::new(Sink(to.clone())))
     }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flocker_model::{
     ByteSize, Capacity, Epoch, Guid, Point, Role, Snapshot, SnapshotTag, Timestamp, VolumeId,
-    VolumeState,
+    VolumeOptions, VolumeState,
 };
 use flocker_ports::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
@@ -189,7 +189,7 @@ impl Backend for Fake {
         id: &VolumeId,
         base: Option<&Point>,
         to: &Point,
-        _size: ByteSize,
+        _options: &VolumeOptions,
     ) -> Result<Box<dyn Receiver>, BackendError> {
         let base = self.base(base)?;
         let mut volumes = self.volumes.lock().unwrap();
@@ -238,7 +238,7 @@ impl Backend for Fake {
         &self,
         _: &Op,
         _: &VolumeId,
-        _: ByteSize,
+        _: &VolumeOptions,
         _: Option<(u32, u32)>,
     ) -> Result<Change, BackendError> {
         unreachable!("replication makes no live volumes")

@@ -1,7 +1,10 @@
 //! Whatever happens to the bytes of a stream, only its own chunks come out, in order, and its end only after all of them.
 
 use bytes::{Buf, Bytes};
-use flocker_model::{ByteSize, Epoch, Guid, NodeName, OperationId, Point, SnapshotTag, VolumeId};
+use flocker_model::{
+    ByteSize, Compression, Epoch, Guid, NodeName, OperationId, Point, RecordSize, SecretName,
+    SnapshotTag, VolumeId, VolumeOptions,
+};
 use flocker_ports::ResumeToken;
 use proptest::prelude::*;
 
@@ -21,7 +24,13 @@ fn header() -> Header {
         epoch: Epoch(7),
         base: Some(point("one")),
         to: point("two"),
-        size: ByteSize(1 << 30),
+        options: VolumeOptions {
+            record_size: Some(RecordSize::new(ByteSize(1 << 14)).unwrap()),
+            compression: Some(Compression::Zstd),
+            reserved: true,
+            secret: Some(SecretName::new("key").unwrap()),
+            ..ByteSize(1 << 30).into()
+        },
         source: NodeName::new("n1").unwrap(),
         target: NodeName::new("n2").unwrap(),
     }
@@ -37,7 +46,7 @@ fn bytes(mut frame: impl Buf) -> Vec<u8> {
 fn encode(chunks: &[Vec<u8>], nonce: [u8; 16]) -> Vec<Vec<u8>> {
     let mut encoder = Encoder::new(Side::Sender);
     let mut first = Encoder::preamble().to_vec();
-    first.extend(bytes(encoder.encode(&Message::Header(header()))));
+    first.extend(bytes(encoder.encode(&Message::Header(Box::new(header())))));
     encoder.bind(&header(), &nonce);
     let mut parts = vec![first];
     for chunk in chunks {
@@ -61,7 +70,7 @@ fn decode(stream: &[u8], step: usize) -> Decoded {
     while !out.ended {
         match decoder.next() {
             Ok(Some(Message::Header(found))) => {
-                assert_eq!(found, header());
+                assert_eq!(*found, header());
                 decoder.bind(&found, &NONCE);
             }
             Ok(Some(Message::Chunk(chunk))) => out.chunks.push(chunk.to_vec()),
@@ -257,7 +266,7 @@ fn errors_say_what_is_wrong() {
     for (stream, want) in [
         (b"GET / HTTP/1.1".to_vec(), "this is not a replication stream"),
         (b"GE".to_vec(), "this is not a replication stream"),
-        (version, "the stream is of version 9, this node understands version 2"),
+        (version, "the stream is of version 9, this node understands version 3"),
         (oversize, "frame 0 claims 4294967295 bytes, more than the 8192 that it may have"),
         (short_end, "frame 3 came where frame 2 was due"),
     ] {
@@ -270,7 +279,7 @@ fn errors_say_what_is_wrong() {
 fn an_end_that_does_not_fit_its_chunks_is_refused() {
     let mut encoder = Encoder::new(Side::Sender);
     let mut stream = Encoder::preamble().to_vec();
-    stream.extend(bytes(encoder.encode(&Message::Header(header()))));
+    stream.extend(bytes(encoder.encode(&Message::Header(Box::new(header())))));
     encoder.bind(&header(), &NONCE);
     stream.extend(bytes(encoder.encode(&Message::Chunk(Bytes::from_static(b"x")))));
     stream.extend(bytes(encoder.encode(&Message::End { length: 1, hash: [0; 32] })));
@@ -284,7 +293,7 @@ fn an_end_that_does_not_fit_its_chunks_is_refused() {
 fn packed(payload: Vec<u8>, length: u32) -> Vec<u8> {
     let mut encoder = Encoder::new(Side::Sender);
     let mut stream = Encoder::preamble().to_vec();
-    stream.extend(bytes(encoder.encode(&Message::Header(header()))));
+    stream.extend(bytes(encoder.encode(&Message::Header(Box::new(header())))));
     encoder.bind(&header(), &NONCE);
     let bytes_of = Message::Packed { bytes: payload.into(), length };
     stream.extend(bytes(encoder.encode(&bytes_of)));
@@ -327,8 +336,8 @@ fn what_does_not_become_what_it_claims_is_refused() {
 fn every_message_survives_the_wire() {
     let guid = Guid("g".to_owned());
     for message in [
-        Message::Header(header()),
-        Message::Header(Header { base: None, ..header() }),
+        Message::Header(Box::new(header())),
+        Message::Header(Box::new(Header { base: None, ..header() })),
         Message::Have { guid: guid.clone() },
         Message::Go { nonce: NONCE, resume: None, held: 0 },
         Message::Go { nonce: NONCE, resume: Some(ResumeToken("t".to_owned())), held: 9 },

@@ -126,7 +126,7 @@ async fn snapshot(node: &Node, file: &str, bytes: &[u8], tag: &str) -> Point {
 
 async fn source() -> Node {
     let node = Node::new().await;
-    node.backend().create(&op(1), &volume(), ByteSize::mib(256), None).await.unwrap();
+    node.backend().create(&op(1), &volume(), &ByteSize::mib(256).into(), None).await.unwrap();
     node
 }
 
@@ -137,7 +137,7 @@ fn job(base: Option<&Point>, to: &Point, relay: &Relay) -> SendJob {
         epoch: Epoch(1),
         base: base.cloned(),
         to: to.clone(),
-        size: ByteSize::mib(256),
+        options: ByteSize::mib(256).into(),
         source: NodeName::new("n1").unwrap(),
         target: NodeName::new("n2").unwrap(),
         address: relay.address,

@@ -64,7 +64,7 @@ fn job(base: Option<&Point>, to: &Point, address: SocketAddr) -> SendJob {
         epoch: Epoch(3),
         base: base.cloned(),
         to: to.clone(),
-        size: ByteSize::gib(1),
+        options: ByteSize::gib(1).into(),
         source: NodeName::new("n1").unwrap(),
         target: NodeName::new("n2").unwrap(),
         address,

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use flocker_api::{
     Code, Failure, control_service,
-    convert::{Malformed, messages, parse, parse_option},
+    convert::{Malformed, messages, parse, parse_option, required},
     v1::{self, control_server},
 };
 use flocker_engine::{
     cluster::State,
     control::{Control, Copy, Deployed, Refusal},
 };
-use flocker_model::{App, AppRecord, ByteSize, Node, NodeName, Operation, OperationId};
+use flocker_model::{App, AppRecord, Node, NodeName, Operation, OperationId};
 use flocker_plugins::{Health, Hook, Loaded, Mode, PluginHost, PluginInfo, TrialInfo};
 use flocker_ports::{Clock as _, ObservedContainer, StoragePlugin, SystemClock};
 use futures::{Stream, StreamExt as _};
@@ -149,10 +149,8 @@ impl control_server::Control for Served {
         let name = parse("name", &request.name).map_err(invalid)?;
         let node = parse_option("node", request.node.as_deref()).map_err(invalid)?;
         let ownership = request.ownership.map(Into::into);
-        let made = self
-            .control
-            .create_volume(&name, ByteSize(request.size), ownership, node.as_ref())
-            .await;
+        let options = required("options", request.options).map_err(invalid)?;
+        let made = self.control.create_volume(&name, options, ownership, node.as_ref()).await;
         Ok(Response::new((&made.map_err(refused)?).into()))
     }
 

@@ -7,7 +7,7 @@ use flocker_api::{
         step::Step as StepMessage,
     },
 };
-use flocker_model::{ByteSize, Epoch, Point, Revision};
+use flocker_model::{Epoch, Point, Revision};
 use flocker_ports::{AttachOrder, Order, Reply, Step, VolumeEpoch, VolumeOrder};
 
 pub(crate) fn to_message(order: &Order) -> v1::Order {
@@ -43,14 +43,16 @@ fn step_to_message(step: &Step) -> StepMessage {
         Step::ListSnapshots { volume } => {
             StepMessage::ListSnapshots(steps::ListSnapshots { volume: Some(epoch(volume)) })
         }
-        Step::Send { volume, size, base, to, target, address } => StepMessage::Send(steps::Send {
-            volume: Some(epoch(volume)),
-            size: size.0,
-            base: base.as_ref().map(Into::into),
-            to: Some(to.into()),
-            target: target.to_string(),
-            address: address.to_string(),
-        }),
+        Step::Send { volume, options, base, to, target, address } => {
+            StepMessage::Send(steps::Send {
+                volume: Some(epoch(volume)),
+                options: Some(options.into()),
+                base: base.as_ref().map(Into::into),
+                to: Some(to.into()),
+                target: target.to_string(),
+                address: address.to_string(),
+            })
+        }
         Step::AbortReceive { volumes } => StepMessage::AbortReceive(epochs(volumes)),
         Step::Fetch { manifest } => {
             StepMessage::Fetch(steps::Prepare { manifest: manifest.clone() })
@@ -97,7 +99,7 @@ fn step_from_message(step: StepMessage) -> Result<Step, Malformed> {
         }
         StepMessage::Send(step) => Step::Send {
             volume: epoch_required(step.volume)?,
-            size: ByteSize(step.size),
+            options: required("options", step.options)?,
             base: point_option(step.base)?,
             to: required("to", step.to)?,
             target: parse("target", &step.target)?,
@@ -200,7 +202,7 @@ fn point_from_message(volume: v1::VolumePoint) -> Result<(VolumeEpoch, Point), M
 fn volume_order(order: &VolumeOrder) -> v1::VolumeOrder {
     v1::VolumeOrder {
         volume: Some(epoch(&order.volume)),
-        size: order.size.0,
+        options: Some((&order.options).into()),
         owner: order.owner.map(Into::into),
     }
 }
@@ -208,7 +210,7 @@ fn volume_order(order: &VolumeOrder) -> v1::VolumeOrder {
 fn volume_order_from_message(order: v1::VolumeOrder) -> Result<VolumeOrder, Malformed> {
     Ok(VolumeOrder {
         volume: epoch_required(order.volume)?,
-        size: ByteSize(order.size),
+        options: required("options", order.options)?,
         owner: order.owner.map(Into::into),
     })
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use flocker_api::{Address, incoming_tcp, server};
 use flocker_model::{
     AppName, ByteSize, Capacity, ContainerName, CpuMillis, Epoch, Guid, NodeStats, Point, Revision,
-    Role, Snapshot, Timestamp, Transfer, VolumeState,
+    Role, Snapshot, Timestamp, Transfer, VolumeOptions, VolumeState,
 };
 use flocker_ports::{
     AttachOrder, ContainerState, EngineError, LogChunk, LogStream, Observation, ObservedApp,
@@ -143,15 +143,23 @@ fn observation() -> Observation {
 
 fn steps() -> Vec<Step> {
     let volumes = vec![volume()];
-    let size = ByteSize(1 << 30);
+    let options = VolumeOptions {
+        reserved: true,
+        secret: Some("key".parse().unwrap()),
+        ..ByteSize(1 << 30).into()
+    };
     vec![
         Step::CreateVolumes {
-            volumes: vec![VolumeOrder { volume: volume(), size, owner: Some((999, 998)) }],
+            volumes: vec![VolumeOrder {
+                volume: volume(),
+                options: options.clone(),
+                owner: Some((999, 998)),
+            }],
         },
         Step::Snapshot { volumes: volumes.clone(), tag: "m-2".parse().unwrap() },
         Step::Send {
             volume: volume(),
-            size,
+            options,
             base: Some(point()),
             to: point(),
             target: "n2".parse().unwrap(),

@@ -54,7 +54,7 @@ async fn faulty() -> (SimBackend, VolumeId, Arc<FaultScript>) {
     let faults = Arc::new(FaultScript::default());
     let backend = SimBackend::new("one", ByteSize::mib(1)).with_faults(faults.clone());
     let volume = VolumeId::new("v").unwrap();
-    backend.create(&op(1), &volume, ByteSize::mib(64), None).await.unwrap();
+    backend.create(&op(1), &volume, &ByteSize::mib(64).into(), None).await.unwrap();
     (backend, volume, faults)
 }
 
@@ -111,7 +111,8 @@ async fn a_full_pool_is_full_for_containers_and_streams() {
 
     let written = backend.write_file(&at, "b", &[7; 900_000]).unwrap_err();
     let small = SimBackend::new("small", ByteSize(1000));
-    let mut receiver = small.receive(&op(1), &volume, None, &one, ByteSize::mib(64)).await.unwrap();
+    let mut receiver =
+        small.receive(&op(1), &volume, None, &one, &ByteSize::mib(64).into()).await.unwrap();
     let received = receiver.write(vec![0; 2000].into()).await;
 
     assert_eq!(written.kind(), io::ErrorKind::StorageFull);
@@ -143,7 +144,7 @@ async fn an_old_attachment_does_not_reach_the_new_state() {
 async fn a_sealed_copy_with_writes_after_its_newest_snapshot_changes_no_role() {
     let backend = SimBackend::new("one", ByteSize::mib(1));
     let volume = VolumeId::new("v").unwrap();
-    backend.create(&op(1), &volume, ByteSize::mib(64), None).await.unwrap();
+    backend.create(&op(1), &volume, &ByteSize::mib(64).into(), None).await.unwrap();
     let tag = SnapshotTag::new("t").unwrap();
     let taken = backend.snapshot(&op(1), std::slice::from_ref(&volume), &tag).await.unwrap();
     let at = backend.attach(&op(1), &volume).await.unwrap();

@@ -52,6 +52,7 @@ pub(super) fn refusal(error: &BackendError) -> String {
         BackendError::CannotResume { .. } => "cannot resume".to_owned(),
         BackendError::CorruptStream { .. } => "corrupt".to_owned(),
         // The model never fails, so this one is shown as a difference, and why.
+        BackendError::Unsupported { .. } => "unsupported".to_owned(),
         BackendError::Failed { .. } => format!("failed: {error}"),
     }
 }

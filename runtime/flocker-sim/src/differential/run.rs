@@ -438,7 +438,7 @@ async fn carry_out(
     translate: impl Fn(&Point) -> Point,
 ) -> Result<Change, BackendError> {
     match ask {
-        Ask::Create(size) => backend.create(op, volume, *size, None).await,
+        Ask::Create(size) => backend.create(op, volume, &(*size).into(), None).await,
         Ask::Resize(size) => backend.resize(op, volume, *size).await,
         Ask::Destroy => backend.destroy(op, volume).await,
         Ask::DestroySnapshots(which) => {

@@ -167,9 +167,9 @@ impl Run<'_> {
         let size = size(op.epoch.0);
         let (real_base, real_to) =
             (base.as_ref().map(|base| self.names.real(base)), self.names.real(to));
-        let model = self.models[*target].receive(op, volume, base.as_ref(), to, size).await;
+        let model = self.models[*target].receive(op, volume, base.as_ref(), to, &size.into()).await;
         let backend = self.real.backend(*target);
-        let real = backend.receive(op, volume, real_base.as_ref(), &real_to, size).await;
+        let real = backend.receive(op, volume, real_base.as_ref(), &real_to, &size.into()).await;
         let token = |receiver: &dyn Receiver| match receiver.resume_token() {
             Some(_) => "goes on".to_owned(),
             None => "begins".to_owned(),

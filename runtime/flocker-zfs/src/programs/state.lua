@@ -8,13 +8,13 @@ if not answer.exists then
 end
 
 -- What is inherited says nothing about the dataset itself.
-for _, name in ipairs({ "role", "epoch", "size" }) do
+for _, name in ipairs({ "role", "epoch", "size", "reserved", "secret" }) do
     local value, source = zfs.get_prop(dataset, "io.flocker:" .. name)
     if source == dataset then
         answer[name] = value
     end
 end
-for _, name in ipairs({ "readonly", "refquota", "referenced", "encryption" }) do
+for _, name in ipairs({ "readonly", "refquota", "refreservation", "referenced", "encryption", "keystatus" }) do
     answer[name] = zfs.get_prop(dataset, name)
 end
 local incoming = dataset .. "/%recv"

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::{Host, Url};
 
-use crate::backend::secrets;
+use flocker_system::secrets;
 
 /// The longest file of certificates: more than the whole store of a system has.
 const FILE_BYTES_MAX: u64 = 1 << 20;

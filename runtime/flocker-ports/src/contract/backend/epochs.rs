@@ -9,13 +9,13 @@ use crate::BackendError;
 pub async fn stale_epochs_are_refused_everywhere(pair: Pair<'_>) {
     let on = pair.source;
     let volume = volume("stale");
-    on.create(&op(TWO), &volume, SIZE, None).await.unwrap();
+    on.create(&op(TWO), &volume, &SIZE.into(), None).await.unwrap();
     let point = snap(on, &volume, TWO, "one").await.point;
     let old = op(ONE);
     let only = std::slice::from_ref(&volume);
 
     let refusals = [
-        ("create", on.create(&old, &volume, SIZE, None).await.err()),
+        ("create", on.create(&old, &volume, &SIZE.into(), None).await.err()),
         ("resize", on.resize(&old, &volume, ByteSize::mib(1)).await.err()),
         ("destroy", on.destroy(&old, &volume).await.err()),
         ("snapshot", on.snapshot(&old, only, &tag("two")).await.err()),
@@ -28,7 +28,7 @@ pub async fn stale_epochs_are_refused_everywhere(pair: Pair<'_>) {
         ("unseal", on.unseal(&old, &volume).await.err()),
         ("promote", on.promote(&old, &volume, &point).await.err()),
         ("retire", on.retire(&old, &volume, &point).await.err()),
-        ("receive", on.receive(&old, &volume, None, &point, SIZE).await.err()),
+        ("receive", on.receive(&old, &volume, None, &point, &SIZE.into()).await.err()),
         ("abort_receive", on.abort_receive(&old, &volume).await.err()),
     ];
 

@@ -35,9 +35,9 @@ pub async fn a_receive_over_the_owners_copy_is_refused(pair: Pair<'_>) {
     let volume = made(pair.source, "owner").await;
     let one = snap(pair.source, &volume, ONE, "one").await.point;
 
-    let live = pair.source.receive(&op(TWO), &volume, None, &one, SIZE).await.err();
+    let live = pair.source.receive(&op(TWO), &volume, None, &one, &SIZE.into()).await.err();
     pair.source.seal(&op(ONE), &volume).await.unwrap();
-    let sealed = pair.source.receive(&op(TWO), &volume, None, &one, SIZE).await.err();
+    let sealed = pair.source.receive(&op(TWO), &volume, None, &one, &SIZE.into()).await.err();
 
     assert!(matches!(live, Some(BackendError::WrongRole { .. })), "got {live:?}");
     assert!(matches!(sealed, Some(BackendError::WrongRole { .. })), "got {sealed:?}");
@@ -50,7 +50,8 @@ pub async fn an_increment_needs_its_base(pair: Pair<'_>) {
     let one = snap(pair.source, &volume, ONE, "one").await.point;
     let two = snap(pair.source, &volume, ONE, "two").await.point;
 
-    let refused = pair.target.receive(&op(ONE), &volume, Some(&one), &two, SIZE).await.err();
+    let refused =
+        pair.target.receive(&op(ONE), &volume, Some(&one), &two, &SIZE.into()).await.err();
 
     assert!(matches!(refused, Some(BackendError::NoSuchSnapshot { .. })), "got {refused:?}");
     assert_eq!(pair.target.stat(&volume).await.unwrap(), None);
@@ -75,7 +76,7 @@ pub async fn an_aborted_receive_leaves_nothing(pair: Pair<'_>) {
     let two = snap(pair.source, &volume, ONE, "two").await.point;
     let whole = stream(pair.source, &volume, Some(&one), &two, None).await.unwrap();
     let mut receiver =
-        pair.target.receive(&op(ONE), &volume, Some(&one), &two, SIZE).await.unwrap();
+        pair.target.receive(&op(ONE), &volume, Some(&one), &two, &SIZE.into()).await.unwrap();
     feed(receiver.as_mut(), &whole[..whole.len() / 2]).await.unwrap();
     drop(receiver);
 
@@ -87,7 +88,7 @@ pub async fn an_aborted_receive_leaves_nothing(pair: Pair<'_>) {
 
     let fresh = made(pair.source, "abort-first").await;
     let first = snap(pair.source, &fresh, ONE, "first").await.point;
-    let receiver = pair.target.receive(&op(ONE), &fresh, None, &first, SIZE).await.unwrap();
+    let receiver = pair.target.receive(&op(ONE), &fresh, None, &first, &SIZE.into()).await.unwrap();
     drop(receiver);
     assert_eq!(pair.target.abort_receive(&op(ONE), &fresh).await.unwrap(), Change::Made);
     assert_eq!(pair.target.stat(&fresh).await.unwrap(), None);
@@ -100,11 +101,13 @@ pub async fn a_receive_goes_on_where_it_was_dropped(pair: Pair<'_>) {
     let one = snap(pair.source, &volume, ONE, "one").await.point;
     let whole = stream(pair.source, &volume, None, &one, None).await.unwrap();
 
-    let mut receiver = pair.target.receive(&op(ONE), &volume, None, &one, SIZE).await.unwrap();
+    let mut receiver =
+        pair.target.receive(&op(ONE), &volume, None, &one, &SIZE.into()).await.unwrap();
     feed(receiver.as_mut(), &whole[..whole.len() * 3 / 4]).await.unwrap();
     drop(receiver);
     assert_eq!(points(pair.target, &volume).await, [], "half a stream counts as nothing");
-    let mut receiver = pair.target.receive(&op(ONE), &volume, None, &one, SIZE).await.unwrap();
+    let mut receiver =
+        pair.target.receive(&op(ONE), &volume, None, &one, &SIZE.into()).await.unwrap();
     let token = receiver.resume_token().unwrap();
     let rest = stream(pair.source, &volume, None, &one, Some(&token)).await.unwrap();
     feed(receiver.as_mut(), &rest).await.unwrap();
@@ -128,10 +131,11 @@ pub async fn a_resume_from_other_bytes_is_refused(pair: Pair<'_>) {
     let two = snap(pair.source, &volume, ONE, "two").await.point;
     let increment = stream(pair.source, &volume, Some(&one), &two, None).await.unwrap();
     let mut receiver =
-        pair.target.receive(&op(ONE), &volume, Some(&one), &two, SIZE).await.unwrap();
+        pair.target.receive(&op(ONE), &volume, Some(&one), &two, &SIZE.into()).await.unwrap();
     feed(receiver.as_mut(), &increment[..increment.len() / 2]).await.unwrap();
     drop(receiver);
-    let receiver = pair.target.receive(&op(ONE), &volume, Some(&one), &two, SIZE).await.unwrap();
+    let receiver =
+        pair.target.receive(&op(ONE), &volume, Some(&one), &two, &SIZE.into()).await.unwrap();
     let token = receiver.resume_token().unwrap();
 
     // The token belongs to the increment, not to the whole.
@@ -154,7 +158,7 @@ pub async fn a_truncated_stream_never_counts(pair: Pair<'_>) {
 
     for length in [0, 1, 20, whole.len() / 2, whole.len() - 10, whole.len() - 1] {
         let mut receiver =
-            pair.target.receive(&op(ONE), &volume, Some(&one), &two, SIZE).await.unwrap();
+            pair.target.receive(&op(ONE), &volume, Some(&one), &two, &SIZE.into()).await.unwrap();
         feed(receiver.as_mut(), &whole[..length]).await.unwrap();
         let refused = receiver.finish().await;
         assert!(
@@ -179,7 +183,7 @@ pub async fn a_corrupted_stream_never_counts(pair: Pair<'_>) {
         let mut bad = whole.clone();
         bad[place] ^= 0x10;
         let mut receiver =
-            pair.target.receive(&op(ONE), &volume, Some(&one), &two, SIZE).await.unwrap();
+            pair.target.receive(&op(ONE), &volume, Some(&one), &two, &SIZE.into()).await.unwrap();
         let refused = match feed(receiver.as_mut(), &bad).await {
             Ok(()) => receiver.finish().await.err(),
             Err(early) => Some(early),
@@ -204,7 +208,7 @@ pub async fn the_announced_guid_must_come(pair: Pair<'_>) {
         Point { tag: tag("two"), guid: Guid("6e9d4c1a-0000-4000-8000-000000000000".to_owned()) };
 
     let mut receiver =
-        pair.target.receive(&op(ONE), &volume, Some(&one), &announced, SIZE).await.unwrap();
+        pair.target.receive(&op(ONE), &volume, Some(&one), &announced, &SIZE.into()).await.unwrap();
     let refused = match feed(receiver.as_mut(), &bytes).await {
         Ok(()) => receiver.finish().await.err(),
         Err(early) => Some(early),
@@ -220,10 +224,11 @@ pub async fn a_newer_receive_takes_over(pair: Pair<'_>) {
     pair.put(pair.source, &volume, ONE, "a", &noise(1, 1 << 20)).await;
     let one = snap(pair.source, &volume, ONE, "one").await.point;
     let whole = stream(pair.source, &volume, None, &one, None).await.unwrap();
-    let mut first = pair.target.receive(&op(ONE), &volume, None, &one, SIZE).await.unwrap();
+    let mut first = pair.target.receive(&op(ONE), &volume, None, &one, &SIZE.into()).await.unwrap();
     feed(first.as_mut(), &whole[..whole.len() / 2]).await.unwrap();
 
-    let mut second = pair.target.receive(&op(ONE), &volume, None, &one, SIZE).await.unwrap();
+    let mut second =
+        pair.target.receive(&op(ONE), &volume, None, &one, &SIZE.into()).await.unwrap();
     let rest =
         stream(pair.source, &volume, None, &one, second.resume_token().as_ref()).await.unwrap();
     assert!(feed(first.as_mut(), &whole[whole.len() / 2..]).await.is_err());

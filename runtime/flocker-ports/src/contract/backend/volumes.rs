@@ -11,12 +11,12 @@ pub async fn create_makes_an_empty_live_volume_once(pair: Pair<'_>) {
     let asked = op(ONE);
 
     assert_eq!(
-        pair.source.create(&asked, &volume, SIZE, Some((1234, 1235))).await.unwrap(),
+        pair.source.create(&asked, &volume, &SIZE.into(), Some((1234, 1235))).await.unwrap(),
         Change::Made
     );
     pair.put(pair.source, &volume, ONE, "a", b"kept").await;
     assert_eq!(
-        pair.source.create(&asked, &volume, SIZE, Some((1234, 1235))).await.unwrap(),
+        pair.source.create(&asked, &volume, &SIZE.into(), Some((1234, 1235))).await.unwrap(),
         Change::None
     );
 
@@ -81,7 +81,7 @@ pub async fn resize_is_remembered(pair: Pair<'_>) {
 /// A container that writes more than its volume may hold is told so, and goes on after a resize.
 pub async fn a_writer_hits_the_limit(pair: Pair<'_>) {
     let volume = volume("limit");
-    pair.source.create(&op(ONE), &volume, ByteSize::mib(16), None).await.unwrap();
+    pair.source.create(&op(ONE), &volume, &ByteSize::mib(16).into(), None).await.unwrap();
     let at = pair.source.attach(&op(ONE), &volume).await.unwrap();
 
     pair.content.write(&at, "small", &noise(1, 4 << 20)).unwrap();

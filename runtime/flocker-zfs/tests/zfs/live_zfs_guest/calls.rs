@@ -68,8 +68,10 @@ async fn every_call_reaches_zfs_and_every_refusal_comes_back() {
     };
     let plain = || Map::from([("mountpoint".to_owned(), "none".into())]);
 
-    own.ask(Call::Create { name: a.clone(), properties: plain() }, None).unwrap();
-    let again = own.ask(Call::Create { name: a.clone(), properties: plain() }, None).unwrap_err();
+    own.ask(Call::Create { name: a.clone(), properties: plain(), key: None }, None).unwrap();
+    let again = own
+        .ask(Call::Create { name: a.clone(), properties: plain(), key: None }, None)
+        .unwrap_err();
     assert_eq!(again.errno, 17);
     let (names, properties) = (vec![at("one"), at("two")], Map::new());
     own.ask(Call::Snapshot { names, properties }, None).unwrap_err();
@@ -115,7 +117,8 @@ async fn every_call_reaches_zfs_and_every_refusal_comes_back() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(&increment).unwrap();
     drop(writer);
-    let receive = Call::Receive { snapshot: format!("{root}/c@two"), properties: Map::new() };
+    let snapshot = format!("{root}/c@two");
+    let receive = Call::Receive { snapshot, properties: Map::new(), raw: false };
     assert!(own.ask(receive.clone(), Some(reader.into())).is_err(), "its base is not there");
     assert_eq!(own.ask(receive, None).unwrap_err().errno, 9);
     assert!(own.ask(Call::ReadToken { token: "1-0-0-00".to_owned() }, None).is_err());
@@ -125,7 +128,7 @@ async fn every_call_reaches_zfs_and_every_refusal_comes_back() {
     assert!(failed.message.is_some_and(|message| message.contains("as asked")));
     let list = Value::List(Map::from([("x".to_owned(), Value::Other)]));
     let properties = Map::from([("bad".to_owned(), list)]);
-    assert!(own.ask(Call::Create { name: at("no"), properties }, None).is_err());
+    assert!(own.ask(Call::Create { name: at("no"), properties, key: None }, None).is_err());
 
     let Own { socket, mut child, .. } = own;
     drop(socket);

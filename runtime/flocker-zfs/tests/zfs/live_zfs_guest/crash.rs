@@ -43,7 +43,7 @@ async fn a_seal_that_could_not_be_finished_is_finished_by_the_next() {
     let dataset = world.source.dataset("v");
 
     break_it(&program);
-    here.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    here.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     write(here, &v, ONE, "a", b"a").await;
     let one = snap(here, &v, ONE, "one").await;
     let two = snap(here, &v, ONE, "two").await;
@@ -71,7 +71,7 @@ async fn a_seal_that_could_not_be_finished_is_finished_by_the_next() {
 async fn a_file_that_was_open_at_the_seal_is_not_written_to_any_more() {
     let pool = TestPool::new().await;
     let (on, v) = (pool.backend(), volume("v"));
-    on.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    on.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     let at = on.attach(&op(ONE), &v).await.unwrap();
     let mut open = fs::File::create(at.path.join("a")).unwrap();
     open.write_all(b"before").unwrap();
@@ -92,7 +92,7 @@ async fn what_a_crash_left_is_finished_by_the_next_open() {
     let mut pool = TestPool::new().await;
     let names = ["made", "sealed", "promoted", "gone"];
     for name in names {
-        pool.backend().create(&op(ONE), &volume(name), SIZE, None).await.unwrap();
+        pool.backend().create(&op(ONE), &volume(name), &SIZE.into(), None).await.unwrap();
         snap(pool.backend(), &volume(name), ONE, "one").await;
     }
     let dataset = |name: &str| pool.dataset(name);
@@ -123,11 +123,11 @@ async fn what_a_crash_left_is_finished_by_the_next_open() {
 async fn a_killed_helper_costs_only_what_had_not_arrived() {
     let world = World::new().await;
     let (here, there, v) = (world.source.backend(), world.target.backend(), volume("v"));
-    here.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    here.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     write(here, &v, ONE, "a", &noise(16 << 20)).await;
     let one = snap(here, &v, ONE, "one").await;
     let whole = stream(here, &v, None, &one, None).await;
-    let mut receiver = there.receive(&op(ONE), &v, None, &one, SIZE).await.unwrap();
+    let mut receiver = there.receive(&op(ONE), &v, None, &one, &SIZE.into()).await.unwrap();
     feed(receiver.as_mut(), &whole[..whole.len() * 3 / 4]).await.unwrap();
 
     let pid = there.helper_pid().await.unwrap();
@@ -141,7 +141,7 @@ async fn a_killed_helper_costs_only_what_had_not_arrived() {
     assert!(matches!(error, BackendError::Failed { .. }), "{error}");
     drop(receiver);
 
-    let mut receiver = there.receive(&op(ONE), &v, None, &one, SIZE).await.unwrap();
+    let mut receiver = there.receive(&op(ONE), &v, None, &one, &SIZE.into()).await.unwrap();
     let token = receiver.resume_token().unwrap();
     assert!(receiver.held() > ByteSize::mib(4), "{:?}", receiver.held());
     let rest = stream(here, &v, None, &one, Some(&token)).await;
@@ -159,17 +159,17 @@ async fn a_killed_helper_costs_only_what_had_not_arrived() {
 async fn a_receive_outlives_the_daemon() {
     let mut world = World::new().await;
     let v = volume("v");
-    world.source.backend().create(&op(ONE), &v, SIZE, None).await.unwrap();
+    world.source.backend().create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     write(world.source.backend(), &v, ONE, "a", &noise(4 << 20)).await;
     let one = snap(world.source.backend(), &v, ONE, "one").await;
     let whole = stream(world.source.backend(), &v, None, &one, None).await;
     for goes_on in [false, true] {
         let there = world.target.backend();
-        let mut receiver = there.receive(&op(ONE), &v, None, &one, SIZE).await.unwrap();
+        let mut receiver = there.receive(&op(ONE), &v, None, &one, &SIZE.into()).await.unwrap();
         feed(receiver.as_mut(), &whole[..whole.len() * 3 / 4]).await.unwrap();
         drop(receiver);
         // Waits until the kernel has put away what came.
-        drop(there.receive(&op(ONE), &v, None, &one, SIZE).await.unwrap());
+        drop(there.receive(&op(ONE), &v, None, &one, &SIZE.into()).await.unwrap());
 
         world.target.reopen().await;
         let there = world.target.backend();
@@ -178,7 +178,7 @@ async fn a_receive_outlives_the_daemon() {
         assert_eq!((state.role, state.epoch, state.size), (Role::Replica, ONE, SIZE));
         assert_eq!(points(there, &v).await, []);
         if goes_on {
-            let mut receiver = there.receive(&op(ONE), &v, None, &one, SIZE).await.unwrap();
+            let mut receiver = there.receive(&op(ONE), &v, None, &one, &SIZE.into()).await.unwrap();
             let token = receiver.resume_token().unwrap();
             let rest = stream(world.source.backend(), &v, None, &one, Some(&token)).await;
             feed(receiver.as_mut(), &rest).await.unwrap();
@@ -196,7 +196,7 @@ async fn a_receive_outlives_the_daemon() {
 async fn a_receive_that_was_not_marked_yet_begins_anew() {
     let world = World::new().await;
     let (here, there, v) = (world.source.backend(), world.target.backend(), volume("v"));
-    here.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    here.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     write(here, &v, ONE, "a", &noise(4 << 20)).await;
     let (one, two) = (snap(here, &v, ONE, "one").await, snap(here, &v, ONE, "two").await);
     let whole = stream(here, &v, None, &one, None).await;
@@ -207,7 +207,7 @@ async fn a_receive_that_was_not_marked_yet_begins_anew() {
     assert!(!cut.status.success());
 
     assert!(there.stat(&v).await.unwrap().is_none());
-    let other = there.receive(&op(ONE), &v, None, &two, SIZE).await.unwrap_err();
+    let other = there.receive(&op(ONE), &v, None, &two, &SIZE.into()).await.unwrap_err();
     assert!(other.to_string().contains("not made by flocker"), "{other}");
     copy(&world, &v, None, &one, ONE).await.unwrap();
 

@@ -49,7 +49,7 @@ async fn a_suspended_pool_is_named_and_loses_nothing() {
         let pool = TestPool::in_folder(folder, 300 << 20).await;
         run(Command::new("zpool").args(["set", &format!("failmode={mode}"), &pool.name]));
         let (on, v) = (pool.backend(), volume("v"));
-        on.create(&op(ONE), &v, SIZE, None).await.unwrap();
+        on.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
         write(on, &v, ONE, "a", b"a").await;
         let one = snap(on, &v, ONE, "one").await;
 
@@ -76,7 +76,7 @@ async fn a_suspended_pool_is_named_and_loses_nothing() {
 async fn a_read_only_pool_is_listed_and_changed_by_nobody() {
     let mut pool = TestPool::new().await;
     let v = volume("v");
-    pool.backend().create(&op(ONE), &v, SIZE, None).await.unwrap();
+    pool.backend().create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     let one = snap(pool.backend(), &v, ONE, "one").await;
     let import = |how: &[&str]| {
         run(Command::new("zpool").args(["export", "-f", &pool.name]));
@@ -89,7 +89,7 @@ async fn a_read_only_pool_is_listed_and_changed_by_nobody() {
     let refused = [
         on.stat(&v).await.unwrap_err(),
         on.snapshots(&v).await.unwrap_err(),
-        on.create(&op(ONE), &volume("w"), SIZE, None).await.unwrap_err(),
+        on.create(&op(ONE), &volume("w"), &SIZE.into(), None).await.unwrap_err(),
         on.snapshot(&op(ONE), std::slice::from_ref(&v), &tag("two")).await.unwrap_err(),
         on.destroy_snapshots(&op(ONE), &v, std::slice::from_ref(&one)).await.unwrap_err(),
         on.seal(&op(ONE), &v).await.unwrap_err(),
@@ -128,7 +128,7 @@ async fn a_pool_that_is_not_imported_is_named() {
 async fn a_volume_that_another_namespace_uses_is_busy_until_that_ends() {
     let pool = TestPool::new().await;
     let (on, v) = (pool.backend(), volume("v"));
-    on.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    on.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     let at = on.attach(&op(ONE), &v).await.unwrap();
     let mut other = Command::new("unshare");
     other.args(["-m", "--propagation", "private", "sh", "-c", "cd $0 && echo ready; read end"]);
@@ -146,5 +146,5 @@ async fn a_volume_that_another_namespace_uses_is_busy_until_that_ends() {
     let said = busy.to_string();
     assert!(said.contains("hint: ") && said.contains(&pool.dataset("v")), "{said}");
     assert_eq!(on.destroy(&op(ONE), &v).await.unwrap(), Change::None, "it was decided before");
-    on.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    on.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
 }

@@ -28,7 +28,7 @@ async fn what_is_not_ours_outlives_every_verb() {
     let (mine, copied) = (world.source.dataset("v"), world.target.dataset("v"));
     let theirs = world.source.dataset("theirs");
     zfs(&["create", &theirs]);
-    here.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    here.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     zfs(&["set", "com.example:x=1", &mine]);
     zfs(&["snapshot", &format!("{mine}@daily"), &format!("{theirs}@daily")]);
     zfs(&["hold", "keep", &format!("{mine}@daily")]);
@@ -55,7 +55,7 @@ async fn what_is_not_ours_outlives_every_verb() {
     assert_eq!(points(here, &v).await, [two]);
     assert_eq!(here.volumes().await.unwrap().len(), 1, "their dataset is no volume");
     assert!(here.stat(&volume("theirs")).await.unwrap().is_none());
-    let create = here.create(&op(ONE), &volume("theirs"), SIZE, None).await.unwrap_err();
+    let create = here.create(&op(ONE), &volume("theirs"), &SIZE.into(), None).await.unwrap_err();
     assert!(create.to_string().contains("not made by flocker"), "{create}");
     let kept = ["between\t0", "daily\t1", "last\t0"].map(|name| format!("{mine}@{name}"));
     let (mut found, mut expected) = (foreign(&world.source), kept.to_vec());
@@ -74,7 +74,7 @@ async fn what_is_not_ours_outlives_every_verb() {
     assert_eq!(found, expected, "a volume is removed, but not what is other people's");
     let troubles = here.troubles();
     assert!(troubles.len() == 1 && troubles[0].contains("zfs destroy -r"), "{troubles:?}");
-    let again = here.create(&op(ONE), &v, SIZE, None).await.unwrap_err();
+    let again = here.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap_err();
     assert!(matches!(again, BackendError::Busy { .. }), "{again}");
 }
 
@@ -83,7 +83,7 @@ async fn what_is_not_ours_outlives_every_verb() {
 async fn a_snapshot_that_somebody_holds_is_not_removed() {
     let pool = TestPool::new().await;
     let (on, v) = (pool.backend(), volume("v"));
-    on.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    on.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     let both = [snap(on, &v, ONE, "one").await, snap(on, &v, ONE, "two").await];
     let held = format!("{}@flocker-two", pool.dataset("v"));
     zfs(&["hold", "keep", &held]);
@@ -108,7 +108,7 @@ async fn of_two_that_promote_at_once_one_is_refused_by_the_pool() {
     };
     for round in 0..6 {
         let v = volume(&format!("v{round}"));
-        world.source.backend().create(&op(ONE), &v, SIZE, None).await.unwrap();
+        world.source.backend().create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
         let one = snap(world.source.backend(), &v, ONE, "one").await;
         copy(&world, &v, None, &one, ONE).await.unwrap();
         let other = flocker_zfs::ZfsBackend::open(other.clone()).await.unwrap();
@@ -137,7 +137,7 @@ async fn of_two_that_promote_at_once_one_is_refused_by_the_pool() {
 async fn a_replica_that_somebody_wrote_to_is_refused() {
     let world = World::new().await;
     let (here, there, v) = (world.source.backend(), world.target.backend(), volume("v"));
-    here.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    here.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     let one = snap(here, &v, ONE, "one").await;
     copy(&world, &v, None, &one, ONE).await.unwrap();
     write(here, &v, ONE, "a", b"a").await;

@@ -3,6 +3,7 @@
 mod calls;
 mod crash;
 mod differential;
+mod encrypted;
 mod faults;
 mod foreign;
 mod pool;
@@ -112,7 +113,7 @@ async fn copy(
     epoch: Epoch,
 ) -> Result<(), BackendError> {
     let (source, target) = (world.source.backend(), world.target.backend());
-    let mut receiver = target.receive(&op(epoch), volume, base, to, SIZE).await?;
+    let mut receiver = target.receive(&op(epoch), volume, base, to, &SIZE.into()).await?;
     let whole = stream(source, volume, base, to, None).await;
     feed(receiver.as_mut(), &whole).await?;
     receiver.finish().await.map(drop)

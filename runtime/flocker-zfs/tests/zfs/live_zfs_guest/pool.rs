@@ -38,11 +38,17 @@ impl TestPool {
         pool
     }
 
+    /// Where the node's keys are.
+    pub(super) fn secrets(&self) -> PathBuf {
+        self.folder.path().join("secrets")
+    }
+
     pub(super) fn config(&self) -> ZfsConfig {
         ZfsConfig {
             parent: format!("{}/flocker", self.name),
             mounts: self.folder.path().join("mounts"),
             helper: helper(),
+            secrets: self.secrets(),
             zfs: None,
         }
     }
@@ -51,6 +57,25 @@ impl TestPool {
     pub(super) async fn reopen(&mut self) {
         self.backend = None;
         self.backend = Some(ZfsBackend::open(self.config()).await.unwrap());
+    }
+
+    /// What a program finds after a restart of the machine: nothing mounted, and a kernel that knows no keys.
+    pub(super) async fn import_again(&mut self) {
+        self.backend = None;
+        let mounts = self.folder.path().join("mounts");
+        for mounted in std::fs::read_dir(mounts).unwrap() {
+            run(Command::new("umount").arg(mounted.unwrap().path()));
+        }
+        run(Command::new("zpool").args(["export", &self.name]));
+        let import = ["import", "-o", "cachefile=none", "-d"];
+        run(Command::new("zpool").args(import).arg(self.folder.path()).arg(&self.name));
+        self.backend = Some(ZfsBackend::open(self.config()).await.unwrap());
+    }
+
+    /// Reads everything, and answers what the pool says of itself afterwards.
+    pub(super) fn scrub(&self) -> String {
+        run(Command::new("zpool").args(["scrub", "-w", &self.name]));
+        run(Command::new("zpool").args(["status", &self.name]))
     }
 
     pub(super) fn backend(&self) -> &ZfsBackend {

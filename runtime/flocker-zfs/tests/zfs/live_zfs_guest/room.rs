@@ -16,7 +16,7 @@ use super::{
 async fn a_full_pool_can_still_be_sealed_and_emptied() {
     let pool = TestPool::of_size(80 << 20).await;
     let (on, v) = (pool.backend(), volume("v"));
-    on.create(&op(ONE), &v, ByteSize::mib(1024), None).await.unwrap();
+    on.create(&op(ONE), &v, &ByteSize::mib(1024).into(), None).await.unwrap();
     let at = on.attach(&op(ONE), &v).await.unwrap();
     let mut file = std::fs::File::create(at.path.join("a")).unwrap();
     let chunk = noise(1 << 20);
@@ -43,19 +43,19 @@ async fn a_receive_into_a_full_pool_goes_on_when_there_is_room() {
     let ballast = format!("{}/ballast", world.target.name);
     let free = there.capacity().await.unwrap().free.0 - (16 << 20);
     zfs(&["create", "-o", &format!("reservation={free}"), &ballast]);
-    here.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    here.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     write(here, &v, ONE, "a", &noise(32 << 20)).await;
     let one = snap(here, &v, ONE, "one").await;
     let whole = stream(here, &v, None, &one, None).await;
 
-    let mut receiver = there.receive(&op(ONE), &v, None, &one, SIZE).await.unwrap();
+    let mut receiver = there.receive(&op(ONE), &v, None, &one, &SIZE.into()).await.unwrap();
     let full = match feed(receiver.as_mut(), &whole).await {
         Err(early) => early,
         Ok(()) => receiver.finish().await.unwrap_err(),
     };
     assert!(matches!(full, BackendError::PoolFull { .. }), "{full}");
     zfs(&["destroy", &ballast]);
-    let mut receiver = there.receive(&op(ONE), &v, None, &one, SIZE).await.unwrap();
+    let mut receiver = there.receive(&op(ONE), &v, None, &one, &SIZE.into()).await.unwrap();
     let token = receiver.resume_token().unwrap();
     let rest = stream(here, &v, None, &one, Some(&token)).await;
     assert!(rest.len() < whole.len(), "{} of {}", rest.len(), whole.len());
@@ -69,7 +69,7 @@ async fn a_receive_into_a_full_pool_goes_on_when_there_is_room() {
 async fn an_exported_pool_is_unknown_and_not_empty() {
     let pool = TestPool::new().await;
     let (on, v) = (pool.backend(), volume("v"));
-    on.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    on.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     write(on, &v, ONE, "a", b"a").await;
     let one = snap(on, &v, ONE, "one").await;
 
@@ -79,7 +79,7 @@ async fn an_exported_pool_is_unknown_and_not_empty() {
     assert!(failed(on.volumes().await.err()));
     assert!(failed(on.capacity().await.err()));
     assert!(failed(on.snapshots(&v).await.err()));
-    assert!(failed(on.create(&op(ONE), &volume("w"), SIZE, None).await.err()));
+    assert!(failed(on.create(&op(ONE), &volume("w"), &SIZE.into(), None).await.err()));
     assert!(failed(on.destroy(&op(ONE), &v).await.err()));
     assert!(failed(on.attach(&op(ONE), &v).await.err()));
     run(Command::new("zpool").arg("import").arg("-d").arg(pool.folder.path()).arg(&pool.name));

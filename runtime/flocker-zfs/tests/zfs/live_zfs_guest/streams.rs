@@ -9,12 +9,12 @@ use super::{ONE, SIZE, TWO, World, copy, feed, noise, op, points, snap, stream, 
 async fn a_receive_that_has_hardly_begun_is_aborted_once() {
     let world = World::new().await;
     let (here, there, v) = (world.source.backend(), world.target.backend(), volume("v"));
-    here.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    here.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     let one = snap(here, &v, ONE, "one").await;
     let two = snap(here, &v, ONE, "two").await;
     copy(&world, &v, None, &one, ONE).await.unwrap();
     let whole = stream(here, &v, Some(&one), &two, None).await;
-    let mut receiver = there.receive(&op(ONE), &v, Some(&one), &two, SIZE).await.unwrap();
+    let mut receiver = there.receive(&op(ONE), &v, Some(&one), &two, &SIZE.into()).await.unwrap();
     feed(receiver.as_mut(), &whole[..100]).await.unwrap();
     drop(receiver);
 
@@ -30,15 +30,15 @@ async fn a_receive_that_has_hardly_begun_is_aborted_once() {
 async fn a_newer_owner_goes_on_with_a_stream_and_an_older_one_does_not() {
     let world = World::new().await;
     let (here, there, v) = (world.source.backend(), world.target.backend(), volume("v"));
-    here.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    here.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     write(here, &v, ONE, "a", &noise(1 << 20)).await;
     let one = snap(here, &v, ONE, "one").await;
     let whole = stream(here, &v, None, &one, None).await;
-    let mut receiver = there.receive(&op(ONE), &v, None, &one, SIZE).await.unwrap();
+    let mut receiver = there.receive(&op(ONE), &v, None, &one, &SIZE.into()).await.unwrap();
     feed(receiver.as_mut(), &whole[..whole.len() / 2]).await.unwrap();
 
-    let mut newer = there.receive(&op(TWO), &v, None, &one, SIZE).await.unwrap();
-    let older = there.receive(&op(ONE), &v, None, &one, SIZE).await.unwrap_err();
+    let mut newer = there.receive(&op(TWO), &v, None, &one, &SIZE.into()).await.unwrap();
+    let older = there.receive(&op(ONE), &v, None, &one, &SIZE.into()).await.unwrap_err();
     let replaced = feed(receiver.as_mut(), &whole[whole.len() / 2..]).await.unwrap_err();
     let rest = stream(here, &v, None, &one, newer.resume_token().as_ref()).await;
     feed(newer.as_mut(), &rest).await.unwrap();
@@ -56,7 +56,7 @@ async fn a_stream_of_another_volume_and_a_spliced_one_never_count() {
     let (here, there) = (world.source.backend(), world.target.backend());
     let (v, w) = (volume("v"), volume("w"));
     for volume in [&v, &w] {
-        here.create(&op(ONE), volume, SIZE, None).await.unwrap();
+        here.create(&op(ONE), volume, &SIZE.into(), None).await.unwrap();
     }
     let (one, other) = (snap(here, &v, ONE, "one").await, snap(here, &w, ONE, "one").await);
     copy(&world, &v, None, &one, ONE).await.unwrap();
@@ -69,7 +69,8 @@ async fn a_stream_of_another_volume_and_a_spliced_one_never_count() {
     let spliced = [&right[..half], &wrong[half..]].concat();
 
     for (bytes, names) in [(&wrong, Some(&others)), (&spliced, None)] {
-        let mut receiver = there.receive(&op(ONE), &v, Some(&one), &two, SIZE).await.unwrap();
+        let mut receiver =
+            there.receive(&op(ONE), &v, Some(&one), &two, &SIZE.into()).await.unwrap();
         let refused = match feed(receiver.as_mut(), bytes).await {
             Ok(()) => receiver.finish().await.unwrap_err(),
             Err(early) => early,
@@ -89,7 +90,7 @@ async fn a_stream_of_another_volume_and_a_spliced_one_never_count() {
 async fn a_replayed_stream_changes_nothing() {
     let world = World::new().await;
     let (here, there, v) = (world.source.backend(), world.target.backend(), volume("v"));
-    here.create(&op(ONE), &v, SIZE, None).await.unwrap();
+    here.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     let one = snap(here, &v, ONE, "one").await;
     write(here, &v, ONE, "a", &noise(300_000)).await;
     let two = snap(here, &v, ONE, "two").await;
@@ -100,7 +101,7 @@ async fn a_replayed_stream_changes_nothing() {
 
     copy(&world, &v, None, &one, ONE).await.unwrap();
     copy(&world, &v, Some(&one), &two, ONE).await.unwrap();
-    let mut receiver = there.receive(&op(ONE), &v, Some(&two), &three, SIZE).await.unwrap();
+    let mut receiver = there.receive(&op(ONE), &v, Some(&two), &three, &SIZE.into()).await.unwrap();
     let refused = match feed(receiver.as_mut(), &replay).await {
         Ok(()) => receiver.finish().await.unwrap_err(),
         Err(early) => early,
