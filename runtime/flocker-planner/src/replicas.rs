@@ -13,7 +13,7 @@ use std::time::Duration;
 use flocker_model::{Point, Round, Snapshot};
 
 pub use self::{
-    commands::{Command, Event, Failure, GroupId, News, Standing, What},
+    commands::{Command, Event, Failure, GroupId, Last, News, Standing, What},
     duties::{Duty, duties},
     keeper::{Keeper, PREFIX},
 };

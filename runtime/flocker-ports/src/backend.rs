@@ -116,6 +116,21 @@ pub trait Backend: Send + Sync + fmt::Debug {
         Ok(BTreeMap::new())
     }
 
+    /// How much was written to each volume since its snapshot of this name, where the storage can tell; nothing, where the
+    /// volume holds nothing that the snapshot lacks. In the order of the volumes.
+    async fn written_since(
+        &self,
+        which: &[(VolumeId, SnapshotTag)],
+    ) -> Result<Vec<Option<ByteSize>>, BackendError> {
+        Ok(vec![None; which.len()])
+    }
+
+    /// Snapshots of the volume that are gone, and from which an increment can be sent nevertheless; oldest first.
+    /// [`Backend::destroy_snapshots`] forgets them.
+    async fn bookmarks(&self, _volume: &VolumeId) -> Result<Vec<Point>, BackendError> {
+        Ok(Vec::new())
+    }
+
     /// Makes an empty live volume at `op.epoch`, whose folder belongs to `owner` where given. An option that it cannot keep
     /// is [`BackendError::Unsupported`].
     async fn create(

@@ -155,6 +155,8 @@ pub struct ReplicaSeen {
     pub at: Option<Point>,
     /// How long ago it held everything that was written; `None`: never, or that is not known.
     pub behind: Option<Duration>,
+    /// What was written here since the snapshot that it holds, where the storage can tell.
+    pub lacks: Option<ByteSize>,
     /// What is on its way there, of one stream: bytes that crossed.
     pub sending: Option<ByteSize>,
     /// What was sent since the node's daemon began.

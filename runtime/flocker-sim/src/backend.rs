@@ -139,6 +139,13 @@ impl Backend for SimBackend {
         self.call("backend.written", |pool| Ok(pool.written(volumes)))
     }
 
+    async fn written_since(
+        &self,
+        which: &[(VolumeId, SnapshotTag)],
+    ) -> Result<Vec<Option<ByteSize>>, BackendError> {
+        self.call("backend.written_since", |pool| Ok(pool.written_since(which)))
+    }
+
     async fn create(
         &self,
         op: &Op,

@@ -286,6 +286,17 @@ impl Backend for ZfsBackend {
         self.node.stat(volume).await
     }
 
+    async fn written_since(
+        &self,
+        which: &[(VolumeId, SnapshotTag)],
+    ) -> Result<Vec<Option<ByteSize>>, BackendError> {
+        self.node.written_since(which).await
+    }
+
+    async fn bookmarks(&self, volume: &VolumeId) -> Result<Vec<Point>, BackendError> {
+        self.node.bookmarks(volume).await
+    }
+
     async fn create(
         &self,
         op: &Op,

@@ -85,8 +85,11 @@ impl Node {
     ) -> Result<ByteStream, BackendError> {
         let state = self.need(volume).await?;
         let dataset = self.dataset(volume);
-        let name = |point| snapshot_of(&state, volume, &dataset, point);
-        let (snapshot, base_name) = (name(to)?, base.map(name).transpose()?);
+        let snapshot = snapshot_of(&state, volume, &dataset, to)?;
+        let base_name = match base {
+            Some(base) => Some(self.base_name(&state, volume, base).await?),
+            None => None,
+        };
         let (mut flags, mut at) = (
             SendFlags {
                 embedded: !state.encrypted,
@@ -112,6 +115,22 @@ impl Node {
             Some(answer.map_err(|error| self.about("could not send", volume).explain(error))?);
         let (volume, pool) = (volume.clone(), self.parent.clone());
         Ok(Sending { pipe, answer, volume, pool, buffer: BytesMut::new() }.into_stream())
+    }
+
+    /// The snapshot, or the bookmark that is left of it.
+    async fn base_name(
+        &self,
+        state: &State,
+        volume: &VolumeId,
+        base: &Point,
+    ) -> Result<String, BackendError> {
+        let gone = match snapshot_of(state, volume, &self.dataset(volume), base) {
+            Ok(name) => return Ok(name),
+            Err(gone) => gone,
+        };
+        let marks = self.marks(volume).await?;
+        let mark = marks.into_iter().find(|(_, point)| point.guid == base.guid);
+        mark.map(|(name, _)| name).ok_or(gone)
     }
 
     /// What a receiver's token says, if it belongs to this stream.

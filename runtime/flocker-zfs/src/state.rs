@@ -182,17 +182,20 @@ fn snapshots(listed: &Map) -> Vec<Snapshot> {
     let mut found: Vec<(u64, Snapshot)> = listed
         .iter()
         .filter_map(|(tag, values)| {
-            let values = values.list()?;
-            let number = |name: &str| values.get(name).and_then(Value::number);
-            let guid = Guid(number("guid")?.to_string());
-            let point = Point { tag: SnapshotTag::new(tag).ok()?, guid };
-            let taken = Timestamp(number("creation").unwrap_or_default().saturating_mul(1000));
-            let referenced = ByteSize(number("referenced").unwrap_or_default());
-            Some((number("createtxg")?, Snapshot { point, taken, referenced }))
+            snapshot_of_values(&SnapshotTag::new(tag).ok()?, values.list()?)
         })
         .collect();
     found.sort_by_key(|(created, _)| *created);
     found.into_iter().map(|(_, snapshot)| snapshot).collect()
+}
+
+/// A snapshot as a program lists it, behind the transaction group in which it was made.
+pub(crate) fn snapshot_of_values(tag: &SnapshotTag, values: &Map) -> Option<(u64, Snapshot)> {
+    let number = |name: &str| values.get(name).and_then(Value::number);
+    let point = Point { tag: tag.clone(), guid: Guid(number("guid")?.to_string()) };
+    let taken = Timestamp(number("creation").unwrap_or_default().saturating_mul(1000));
+    let referenced = ByteSize(number("referenced").unwrap_or_default());
+    Some((number("createtxg")?, Snapshot { point, taken, referenced }))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The verbs: read what a volume is, decide, have the pool check and set it at once, and settle.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io::{self, Write},
     os::unix::fs::{MetadataExt, chown},
@@ -9,8 +8,7 @@ use std::{
 };
 
 use flocker_model::{
-    ByteSize, Compression, Epoch, Point, Role, Snapshot, SnapshotTag, VolumeId, VolumeOptions,
-    VolumeState,
+    ByteSize, Compression, Epoch, Point, Role, VolumeId, VolumeOptions, VolumeState,
 };
 use flocker_ports::{Attachment, BackendError, Change, Op};
 use flocker_zfs_wire::{Call, Map, Value};
@@ -18,7 +16,7 @@ use flocker_zfs_wire::{Call, Map, Value};
 use crate::{
     backend::Node,
     command::{list_volumes, parse_volumes, zfs},
-    errors::describe,
+    errors::{About, describe},
     mount,
     plan::{self, Step},
     state::{self, Found, Label, MARK, State, Want},
@@ -26,10 +24,10 @@ use crate::{
 
 /// How often a decision is made anew, because the pool was no longer as it was read. Somebody else would have to change
 /// the same volume each time.
-const TRIES: usize = 8;
+pub(crate) const TRIES: usize = 8;
 
 /// What the pool said to a change.
-enum Said {
+pub(crate) enum Said {
     Done {
         n_destroyed: u64,
     },
@@ -41,11 +39,10 @@ enum Said {
 
 /// What becomes of one volume, if it is still what it was.
 #[derive(Default)]
-struct Effect {
-    set: Option<Label>,
-    newest: Option<Point>,
-    snapshot: Option<SnapshotTag>,
-    destroy: Vec<Point>,
+pub(crate) struct Effect {
+    pub(crate) set: Option<Label>,
+    pub(crate) newest: Option<Point>,
+    pub(crate) destroy: Vec<Point>,
 }
 
 impl Node {
@@ -76,7 +73,7 @@ impl Node {
     }
 
     /// Has the pool make the changes if every volume is still what it was when it was read.
-    async fn commit(
+    pub(crate) async fn commit(
         &self,
         action: &str,
         changes: Vec<(&VolumeId, &State, Effect)>,
@@ -101,21 +98,26 @@ impl Node {
             "done" => Ok(Said::Done { n_destroyed: number("destroyed") }),
             "changed" => Ok(Said::Changed),
             "written" => Ok(Said::Written),
-            "refused" => {
-                let errno = i32::try_from(number("errno")).unwrap_or_default();
-                let failure = flocker_zfs_wire::Failure::of(errno);
-                let holder = format!("`{}`: {}", text("object"), describe(&failure));
-                match rustix::io::Errno::from_raw_os_error(errno) {
-                    rustix::io::Errno::BUSY | rustix::io::Errno::EXIST => {
-                        Err(BackendError::Busy { volume: (*first).clone(), holder })
-                    }
-                    rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT => {
-                        Err(BackendError::PoolFull { pool: self.parent.clone() })
-                    }
-                    _ => Err(about.failed(holder)),
-                }
-            }
+            "refused" => Err(self.refused(&about, &answer)),
             other => Err(about.failed(format!("the pool answered `{other}`"))),
+        }
+    }
+
+    /// What it means that the pool could not do a part of a change.
+    pub(crate) fn refused(&self, about: &About<'_>, answer: &Map) -> BackendError {
+        let errno = answer.get("errno").and_then(Value::number).unwrap_or_default();
+        let errno = i32::try_from(errno).unwrap_or_default();
+        let failure = flocker_zfs_wire::Failure::of(errno);
+        let object = answer.get("object").and_then(Value::text).unwrap_or_default();
+        let holder = format!("`{object}`: {}", describe(&failure));
+        match rustix::io::Errno::from_raw_os_error(errno) {
+            rustix::io::Errno::BUSY | rustix::io::Errno::EXIST => {
+                BackendError::Busy { volume: about.volume.clone(), holder }
+            }
+            rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT => {
+                BackendError::PoolFull { pool: self.parent.clone() }
+            }
+            _ => about.failed(holder),
         }
     }
 
@@ -161,7 +163,7 @@ impl Node {
         Err(self.restless(action, volume))
     }
 
-    fn restless(&self, action: &str, volume: &VolumeId) -> BackendError {
+    pub(crate) fn restless(&self, action: &str, volume: &VolumeId) -> BackendError {
         self.about(action, volume).failed("somebody else changes it all the time".to_owned())
     }
 
@@ -326,68 +328,6 @@ impl Node {
         self.change("could not retire", volume, |state| plan::retire(op, volume, state, at)).await
     }
 
-    pub(crate) async fn snapshot(
-        &self,
-        op: &Op,
-        volumes: &[VolumeId],
-        tag: &SnapshotTag,
-    ) -> Result<Vec<Snapshot>, BackendError> {
-        let action = "could not snapshot";
-        for _ in 0..TRIES {
-            let mut states = BTreeMap::new();
-            for volume in volumes {
-                let state = self.need(volume).await?;
-                plan::snapshot(op, volume, &state, tag)?;
-                states.insert(volume, state);
-            }
-            let mut missing = Vec::new();
-            for (volume, state) in &states {
-                if state.by_tag(tag).is_some() {
-                    continue;
-                }
-                let change = Effect { snapshot: Some(tag.clone()), ..Effect::default() };
-                missing.push((*volume, &**state, change));
-            }
-            if missing.is_empty() {
-                let taken =
-                    |volume| states.get(volume).and_then(|state| state.by_tag(tag)).cloned();
-                return Ok(volumes.iter().filter_map(taken).collect());
-            }
-            // Read again afterwards: the pool gives snapshots their identities.
-            self.commit(action, missing).await?;
-        }
-        let first = volumes.first().ok_or_else(|| BackendError::Failed {
-            action: action.to_owned(),
-            reason: "no volume was named".to_owned(),
-        })?;
-        Err(self.restless(action, first))
-    }
-
-    pub(crate) async fn destroy_snapshots(
-        &self,
-        op: &Op,
-        volume: &VolumeId,
-        which: &[Point],
-    ) -> Result<Change, BackendError> {
-        let action = "could not remove snapshots of";
-        for _ in 0..TRIES {
-            let state = self.need(volume).await?;
-            plan::refuse_stale(op, volume, state.label.epoch)?;
-            let destroy: Vec<Point> =
-                state.points().filter(|point| which.contains(point)).cloned().collect();
-            if destroy.is_empty() {
-                return Ok(Change::None);
-            }
-            let change = Effect { destroy, ..Effect::default() };
-            match self.commit(action, vec![(volume, &*state, change)]).await? {
-                Said::Done { n_destroyed: 0 } => return Ok(Change::None),
-                Said::Done { .. } => return Ok(Change::Made),
-                Said::Changed | Said::Written => {}
-            }
-        }
-        Err(self.restless(action, volume))
-    }
-
     pub(crate) async fn stat(
         &self,
         volume: &VolumeId,
@@ -438,9 +378,6 @@ fn wanted(dataset: &str, state: &State, change: &Effect) -> Map {
     if let Some(newest) = &change.newest {
         want.insert("newest".to_owned(), guid(newest));
     }
-    if let Some(tag) = &change.snapshot {
-        want.insert("snapshot".to_owned(), format!("{MARK}{tag}").into());
-    }
     if !change.destroy.is_empty() {
         let name = |point: &Point| format!("{dataset}@{MARK}{}", point.tag);
         let doomed = change.destroy.iter().map(|point| (name(point), guid(point)));
@@ -450,7 +387,7 @@ fn wanted(dataset: &str, state: &State, change: &Effect) -> Map {
 }
 
 /// An identity as programs know it: all their numbers have a sign. What is no number is none of ZFS's, and equal to none.
-fn guid(point: &Point) -> Value {
+pub(crate) fn guid(point: &Point) -> Value {
     let number = point.guid.0.parse::<u64>();
     number.map_or_else(
         |_| Value::Text(point.guid.0.clone()),

@@ -123,6 +123,7 @@ pub(crate) fn replicas() -> v1::ListReplicasReply {
         node: node.to_owned(),
         at: at("repl-7"),
         behind_ms: Some(8_200),
+        lacks: Some(3 << 20),
         n_snapshots: 12,
         bytes: 40 << 20,
         last_ms: Some(350),

@@ -201,17 +201,17 @@ fn replicas_are_listed_with_how_they_stand() {
     check(
         &["replica", "status", "shop"],
         &expect![[r#"
-        VOLUME     REPLICA ON  STATE     BEHIND  ON ITS WAY  SENT      SNAPSHOTS  LAST TOOK  TROUBLE
-        shop.data  n2          current   8.20s   -           40.0 MiB  12         350ms      -
-        shop.data  n3          trouble   2h      -           40.0 MiB  12         350ms      the replica has diverged
-        shop.data  n4          not kept  1m      -           -         -          -          -
-    "#]],
+            VOLUME     REPLICA ON  STATE     BEHIND  LACKS    ON ITS WAY  SENT      SNAPSHOTS  LAST TOOK  TROUBLE
+            shop.data  n2          current   8.20s   3.0 MiB  -           40.0 MiB  12         350ms      -
+            shop.data  n3          trouble   2h      3.0 MiB  -           40.0 MiB  12         350ms      the replica has diverged
+            shop.data  n4          not kept  1m      -        -           -         -          -          -
+        "#]],
     );
     check(
         &["replica", "ls", "--json"],
         &expect![[r#"
-        {"replicas":[{"app":"shop","behind_ms":8200,"every_ms":10000,"from":"n1","guid":"guid-repl-7","last_ms":350,"node":"n2","rate":20971520,"sending":null,"sent":41943040,"snapshot":"repl-7","snapshots":12,"state":"current","trouble":null,"volume":"shop.data","why":"named"},{"app":"shop","behind_ms":7200000,"every_ms":10000,"from":"n1","guid":"guid-repl-7","last_ms":350,"node":"n3","rate":20971520,"sending":null,"sent":41943040,"snapshot":"repl-7","snapshots":12,"state":"trouble","trouble":"the replica has diverged","volume":"shop.data","why":"chosen"},{"app":"shop","behind_ms":60000,"every_ms":10000,"from":"n1","guid":"guid-repl-7","last_ms":null,"node":"n4","rate":20971520,"sending":null,"sent":null,"snapshot":"repl-7","snapshots":null,"state":"not kept","trouble":null,"volume":"shop.data","why":"left"}]}
-    "#]],
+            {"replicas":[{"app":"shop","behind_ms":8200,"every_ms":10000,"from":"n1","guid":"guid-repl-7","lacks":3145728,"last_ms":350,"node":"n2","rate":20971520,"sending":null,"sent":41943040,"snapshot":"repl-7","snapshots":12,"state":"current","trouble":null,"volume":"shop.data","why":"named"},{"app":"shop","behind_ms":7200000,"every_ms":10000,"from":"n1","guid":"guid-repl-7","lacks":3145728,"last_ms":350,"node":"n3","rate":20971520,"sending":null,"sent":41943040,"snapshot":"repl-7","snapshots":12,"state":"trouble","trouble":"the replica has diverged","volume":"shop.data","why":"chosen"},{"app":"shop","behind_ms":60000,"every_ms":10000,"from":"n1","guid":"guid-repl-7","lacks":null,"last_ms":null,"node":"n4","rate":20971520,"sending":null,"sent":null,"snapshot":"repl-7","snapshots":null,"state":"not kept","trouble":null,"volume":"shop.data","why":"left"}]}
+        "#]],
     );
 }
 

@@ -74,7 +74,8 @@ impl Agent {
         let apps = containers.ok().map(|containers| self.apps_seen(&containers));
         let (volumes, written) = (volumes.ok(), written.unwrap_or_default());
         let storage = parts.backend.plugin();
-        let (sending, replicas) = (self.sending(), self.replicas_seen());
+        let (sending, mut replicas) = (self.sending(), self.replicas_seen());
+        heard(self.measure(&mut replicas).await);
         troubles.extend(crowded(stats.pool, &replicas));
         Observation { stats, volumes, written, apps, sending, replicas, troubles, storage }
     }
@@ -87,6 +88,21 @@ impl Agent {
         let live = volumes.iter().filter(|volume| volume.role == Role::Live);
         let live: Vec<VolumeId> = live.map(|volume| volume.id.clone()).collect();
         within("the pool", self.inner.parts.backend.written(&live)).await
+    }
+
+    /// Notes what each replica lacks.
+    async fn measure(&self, replicas: &mut [ReplicaSeen]) -> Result<(), String> {
+        let known = |replica: &ReplicaSeen| {
+            Some((replica.volume.clone(), replica.at.as_ref()?.tag.clone()))
+        };
+        let asked: Vec<_> = replicas.iter().filter_map(known).collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let sizes = within("the pool", self.inner.parts.backend.written_since(&asked)).await?;
+        let known = replicas.iter_mut().filter(|replica| replica.at.is_some());
+        known.zip(sizes).for_each(|(replica, size)| replica.lacks = size);
+        Ok(())
     }
 
     fn apps_seen(&self, containers: &[Container]) -> Vec<ObservedApp> {
@@ -141,6 +157,7 @@ mod tests {
     #[test]
     fn a_pool_that_fills_for_replicas_that_are_away_is_named_with_them() {
         let replica = |node: &str, behind: Option<u64>, trouble: Option<&str>| ReplicaSeen {
+            lacks: None,
             volume: VolumeId::new("v").unwrap(),
             node: NodeName::new(node).unwrap(),
             at: None,

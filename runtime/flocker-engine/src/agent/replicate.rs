@@ -1,19 +1,19 @@
 //! Keeps the replicas of this node's volumes up to date, for as long as the records say so. What is done next decides
 //! [`Keeper`]; this carries it out. It needs no leader: like routes, duties follow from the records that every node reads.
 
+mod take;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError},
     time::Duration,
 };
 
-use flocker_model::{
-    Epoch, NodeName, OperationId, Point, Role, SnapshotTag, Timestamp, Volume, VolumeId,
-};
+use flocker_model::{Epoch, NodeName, OperationId, Point, Role, Timestamp, Volume, VolumeId};
 use flocker_planner::replicas::{Command, Event, Failure, GroupId, Keeper, News, What, duties};
 use flocker_ports::{
     Op, Order, PeerError, PeerErrorKind, Progress, ReplicaSeen, ReplicationError, Reply, SendJob,
-    Sent, Step, VolumeEpoch,
+    Sent, Step,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -31,9 +31,6 @@ const ROUND: Duration = Duration::from_millis(250);
 /// A node that hangs with a small request is given up after this time, and asked again later.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// Clocks of file systems are coarse: what was written so shortly before a snapshot may not be in it.
-const COARSE: Duration = Duration::from_secs(2);
-
 /// One copy on another node.
 type CopyId = (VolumeId, NodeName);
 
@@ -49,7 +46,7 @@ struct Replicator {
     peers: Arc<dyn Peers>,
     keeper: Keeper,
     /// What is under way, each for a group; it ends when the group is no duty any more.
-    tasks: JoinSet<Event>,
+    tasks: JoinSet<Vec<Event>>,
     groups: BTreeMap<GroupId, CancellationToken>,
     streams: BTreeMap<CopyId, Streams>,
 }
@@ -123,7 +120,14 @@ impl Replicator {
     }
 
     fn go_on(&mut self, state: &Arc<State>) {
-        for Command { group, what } in self.keeper.next(self.now()) {
+        let commands = self.keeper.next(self.now());
+        let is_take = |command: &Command| matches!(command.what, What::Take { .. });
+        let (takes, others): (Vec<_>, Vec<_>) = commands.into_iter().partition(is_take);
+        if !takes.is_empty() {
+            let agent = self.agent.clone();
+            self.tasks.spawn(async move { agent.take_all(takes).await });
+        }
+        for Command { group, what } in others {
             let stop = self.groups.entry(group.clone()).or_default().clone();
             let mut progress = None;
             if let What::Send { volume, receiver, .. } = &what {
@@ -144,14 +148,19 @@ impl Replicator {
                     () = stop.cancelled() => what.unanswered("it was given up"),
                     news = work.carry_out(what.clone()) => news,
                 };
-                Event { group, news }
+                vec![Event { group, news }]
             });
         }
     }
 
-    fn take_in(&mut self, done: Result<Event, tokio::task::JoinError>) {
+    fn take_in(&mut self, done: Result<Vec<Event>, tokio::task::JoinError>) {
+        for event in done.into_iter().flatten() {
+            self.take_in_one(event);
+        }
+    }
+
+    fn take_in_one(&mut self, event: Event) {
         let now = self.now();
-        let Ok(event) = done else { return };
         if let News::Sent { volume, receiver, result, .. } = &event.news {
             let streams = self.streams.entry((volume.clone(), receiver.clone())).or_default();
             let progress = streams.now.take().unwrap_or_default();
@@ -173,6 +182,8 @@ impl Replicator {
             ReplicaSeen {
                 at: standing.at,
                 behind: standing.until.map(|until| now.since(until)),
+                // Asked of the storage when somebody looks.
+                lacks: None,
                 sending: streams.and_then(|s| s.now.as_ref()).map(Progress::bytes),
                 sent: streams.map(|s| s.sent).unwrap_or_default(),
                 trouble: standing.trouble,
@@ -203,10 +214,7 @@ impl Work {
                 let points = in_time(self.list(&volume)).await.map_err(|e| text(&e));
                 News::Listed { volume: volume.id.clone(), points }
             }
-            What::Take { volumes, tag, unless_idle_since } => {
-                let taken = in_time(self.take(&volumes, &tag, unless_idle_since)).await;
-                News::Taken { points: taken.map_err(|e| text(&e)) }
-            }
+            What::Take { .. } => what.unanswered("snapshots are taken of all groups together"),
             What::Ask { volume, receiver } => {
                 let step = Step::ListSnapshots { volume: (&*volume).into() };
                 let held = in_time(self.tell(&receiver, &volume, step)).await;
@@ -234,29 +242,10 @@ impl Work {
         if !copy.is_some_and(|copy| copy.role == Role::Live && copy.epoch == volume.epoch) {
             return Err(Failure::Here("this node has no writable copy of it yet".to_owned()));
         }
-        let all = backend.snapshots(&volume.id).await.map_err(here)?;
-        Ok(all.into_iter().map(|snapshot| snapshot.point).collect())
-    }
-
-    async fn take(
-        &self,
-        volumes: &[Arc<Volume>],
-        tag: &SnapshotTag,
-        unless_idle_since: Option<Timestamp>,
-    ) -> Result<Option<Vec<(VolumeId, Point)>>, Failure> {
-        let backend = &self.agent.inner.parts.backend;
-        if let Some(since) = unless_idle_since {
-            let ids: Vec<_> = volumes.iter().map(|volume| volume.id.clone()).collect();
-            let written = backend.written(&ids).await.map_err(here)?;
-            let idle = |id| written.get(id).is_some_and(|at| *at + COARSE < since);
-            if ids.iter().all(idle) {
-                return Ok(None);
-            }
-        }
-        let volumes: Vec<VolumeEpoch> = volumes.iter().map(|volume| (&**volume).into()).collect();
-        let taken = self.agent.take_snapshots(&operation(), &volumes, tag).await.map_err(here)?;
-        let ids = volumes.into_iter().map(|volume| volume.id);
-        Ok(Some(ids.zip(taken.into_iter().map(|snapshot| snapshot.point)).collect()))
+        let mut points = backend.bookmarks(&volume.id).await.map_err(here)?;
+        let snapshots = backend.snapshots(&volume.id).await.map_err(here)?;
+        points.extend(snapshots.into_iter().map(|snapshot| snapshot.point));
+        Ok(points)
     }
 
     async fn send(
@@ -327,21 +316,23 @@ impl Work {
     }
 }
 
-fn operation() -> OperationId {
+pub(super) fn operation() -> OperationId {
     crate::leader::draw().0
 }
 
-fn here(error: impl Into<StepError>) -> Failure {
+pub(super) fn here(error: impl Into<StepError>) -> Failure {
     Failure::Here(error.into().to_string())
 }
 
-fn text(failure: &Failure) -> String {
+pub(super) fn text(failure: &Failure) -> String {
     match failure {
         Failure::Away(reason) | Failure::Refused(reason) | Failure::Here(reason) => reason.clone(),
     }
 }
 
-async fn in_time<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) async fn in_time<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     match tokio::time::timeout(ANSWER_WITHIN, work).await {
         Ok(done) => done,
         Err(_) => Err(Failure::Away(format!("no answer within {} s", ANSWER_WITHIN.as_secs()))),

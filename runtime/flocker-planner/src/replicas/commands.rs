@@ -25,14 +25,24 @@ pub struct GroupId {
 pub enum What {
     /// List a volume's snapshots here: [`News::Listed`].
     List { volume: Arc<Volume> },
-    /// Take a snapshot of all of these volumes, unless nothing that was written since then reached the disk: [`News::Taken`].
-    Take { volumes: Vec<Arc<Volume>>, tag: SnapshotTag, unless_idle_since: Option<Timestamp> },
+    /// Take a snapshot of all of these volumes, unless nothing that was written since the last one reached the disk:
+    /// [`News::Taken`].
+    Take { volumes: Vec<Arc<Volume>>, tag: SnapshotTag, unless_idle_since: Option<Last> },
     /// List a volume's snapshots on the receiver: [`News::Held`].
     Ask { volume: Arc<Volume>, receiver: NodeName },
     /// Send a snapshot: [`News::Sent`].
     Send { volume: Arc<Volume>, receiver: NodeName, base: Option<Point>, to: Point },
     /// Remove snapshots, here or on a receiver: [`News::Removed`].
     Remove { volume: Arc<Volume>, on: Option<NodeName>, which: Vec<Point> },
+}
+
+/// The last snapshot that was taken of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Last {
+    /// Its name.
+    pub tag: SnapshotTag,
+    /// When it was taken, by this node's clock.
+    pub at: Timestamp,
 }
 
 /// What came of a command.

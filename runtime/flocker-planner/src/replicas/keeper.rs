@@ -16,7 +16,7 @@ use std::{
 use flocker_model::{Guid, NodeName, Point, SnapshotTag, Timestamp, VolumeId, VolumeName};
 
 use super::{
-    commands::{Command, Event, Failure, GroupId, News, Standing, What},
+    commands::{Command, Event, Failure, GroupId, Last, News, Standing, What},
     duties::Duty,
     path::{Conflict, Path, path},
 };
@@ -414,7 +414,8 @@ impl Group {
             return None;
         }
         // One that claims to be of the future, as the clock was set back since, says nothing about what was written.
-        let unless_idle_since = self.newest().and_then(taken_at).filter(|taken| *taken <= now);
+        let last = |tag: &SnapshotTag| Some(Last { tag: tag.clone(), at: taken_at(tag)? });
+        let unless_idle_since = self.newest().and_then(last).filter(|last| last.at <= now);
         #[expect(clippy::expect_used, reason = "it begins with a letter and has digits besides")]
         let tag = SnapshotTag::new(format!("{PREFIX}{}", now.0)).expect("it is a valid tag");
         self.taking = Some(now);

@@ -79,6 +79,7 @@ pub(crate) fn replica_to_message(replica: &ReplicaSeen) -> v1::ReplicaSeen {
         node: replica.node.to_string(),
         at: replica.at.as_ref().map(Into::into),
         behind_ms: replica.behind.map(millis),
+        lacks: replica.lacks.map(|bytes| bytes.0),
         sending: replica.sending.map(|bytes| bytes.0),
         n_snapshots: replica.sent.snapshots,
         bytes: replica.sent.bytes.0,
@@ -93,6 +94,7 @@ fn replica_from_message(replica: v1::ReplicaSeen) -> Result<ReplicaSeen, Malform
         node: parse("node", &replica.node)?,
         at: replica.at.map(TryInto::try_into).transpose()?,
         behind: replica.behind_ms.map(Duration::from_millis),
+        lacks: replica.lacks.map(ByteSize),
         sending: replica.sending.map(ByteSize),
         sent: Sent {
             snapshots: replica.n_snapshots,

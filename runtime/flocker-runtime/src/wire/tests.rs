@@ -124,6 +124,7 @@ fn observation() -> Observation {
             node: "n2".parse().unwrap(),
             at: Some(point()),
             behind: Some(Duration::from_millis(1500)),
+            lacks: Some(ByteSize(4)),
             sending: Some(ByteSize(5)),
             sent: Sent { snapshots: 6, bytes: ByteSize(7), last: Some(Duration::from_millis(8)) },
             trouble: Some("it has diverged".to_owned()),

@@ -138,6 +138,19 @@ impl Pool {
         ids.iter().filter_map(written).collect()
     }
 
+    pub(super) fn written_since(&self, which: &[(VolumeId, SnapshotTag)]) -> Vec<Option<ByteSize>> {
+        let written = |(id, tag): &(VolumeId, SnapshotTag)| {
+            let volume = self.volumes.get(id)?;
+            let taken = volume.snapshots.iter().find(|taken| taken.snapshot.point.tag == *tag)?;
+            let changed =
+                volume.files.iter().filter(|(name, at)| taken.files.get(*name) != Some(at));
+            // What was removed takes a little as well.
+            let gone = taken.files.keys().filter(|name| !volume.files.contains_key(*name)).count();
+            Some(ByteSize(changed.map(|(_, bytes)| bytes.len() as u64).sum::<u64>() + gone as u64))
+        };
+        which.iter().map(written).collect()
+    }
+
     pub(super) fn state(&self, id: &VolumeId) -> Option<VolumeState> {
         Some(self.volumes.get(id)?.state(id))
     }

@@ -38,12 +38,6 @@ for dataset, want in pairs(args["volumes"]) do
             return { outcome = "written", object = dataset }
         end
     end
-    if want["snapshot"] then
-        local errno = zfs.check.snapshot(dataset .. "@" .. want["snapshot"])
-        if errno ~= 0 then
-            return { outcome = "refused", object = dataset .. "@" .. want["snapshot"], errno = errno }
-        end
-    end
     for snapshot, guid in pairs(want["destroy"] or {}) do
         if zfs.exists(snapshot) and zfs.get_prop(snapshot, "guid") == guid then
             local errno = zfs.check.destroy(snapshot)
@@ -65,9 +59,6 @@ end
 for dataset, want in pairs(args["volumes"]) do
     for name, value in pairs(want["set"] or {}) do
         must(zfs.sync.set_prop(dataset, "io.flocker:" .. name, value), dataset)
-    end
-    if want["snapshot"] then
-        must(zfs.sync.snapshot(dataset .. "@" .. want["snapshot"]), dataset)
     end
 end
 for _, snapshot in ipairs(doomed) do

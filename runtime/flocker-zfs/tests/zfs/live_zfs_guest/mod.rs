@@ -9,6 +9,7 @@ mod foreign;
 mod pool;
 mod room;
 mod streams;
+mod ticks;
 
 use std::fs;
 
