@@ -89,8 +89,8 @@ pub(crate) struct Flags {
     /// times. It gets what it needs and was granted
     #[arg(long, value_name = "GRANT")]
     grant: Vec<Grant>,
-    /// The pool: `btrfs:DIR` on a btrfs filesystem, `file:PATH` for a btrfs filesystem in a file, or `zfs:POOL/DATASET` for
-    /// datasets below one of yours [default: file:STATE_DIR/pool.btrfs]
+    /// The pool: `btrfs:DIR` on a btrfs filesystem, `file:PATH` for a btrfs filesystem in a file, `zfs:POOL/DATASET` for
+    /// datasets below one of yours, or `zfs-file:PATH` for a ZFS pool in a file [default: file:STATE_DIR/pool.btrfs]
     #[arg(long, value_name = "POOL")]
     pool: Option<String>,
     /// The size of a pool in a file [default: 10GiB]
@@ -163,6 +163,8 @@ pub(crate) enum Pool {
     File(PathBuf),
     /// Datasets below this one.
     Zfs(String),
+    /// The same, in a pool of our own in a file.
+    ZfsFile(PathBuf),
     /// Wherever a plugin keeps them.
     Plugin(BackendPlugin),
 }
@@ -351,10 +353,11 @@ fn pool(text: &str) -> anyhow::Result<Pool> {
     match text.split_once(':') {
         Some(("btrfs", path)) if !path.is_empty() => Ok(Pool::Btrfs(path.into())),
         Some(("file", path)) if !path.is_empty() => Ok(Pool::File(path.into())),
+        Some(("zfs-file", path)) if !path.is_empty() => Ok(Pool::ZfsFile(path.into())),
         Some(("zfs", dataset)) if !dataset.is_empty() => Ok(Pool::Zfs(dataset.to_owned())),
         Some(_) | None => {
             bail!(
-                "`{text}` is not a pool\nhint: write `--pool btrfs:DIR`, `--pool file:PATH` or `--pool zfs:POOL/DATASET`"
+                "`{text}` is not a pool\nhint: write `--pool btrfs:DIR`, `--pool file:PATH`, `--pool zfs:POOL/DATASET` or `--pool zfs-file:PATH`"
             )
         }
     }

@@ -13,12 +13,13 @@ use std::{
 use anyhow::{Context as _, bail};
 use flocker_model::{NodeName, VolumeName};
 use flocker_ports::Backend as _;
+use flocker_zfs::PoolFile;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{Config, Pool},
     identity::write_durably,
-    storage::Storage,
+    storage::{Storage, parent_in},
 };
 
 /// Volumes that are named to an operator.
@@ -53,6 +54,10 @@ impl KeptOn {
             (Pool::Btrfs(folder), _) => place("btrfs", folder),
             (Pool::File(path), _) => place("file", path),
             (Pool::Zfs(parent), _) => Ok(Self { driver: "zfs".to_owned(), pool: parent.clone() }),
+            (Pool::ZfsFile(path), _) => {
+                let pool = parent_in(&PoolFile::pool(path));
+                Ok(Self { driver: "zfs".to_owned(), pool })
+            }
             (Pool::Plugin(_), Some(plugin)) => {
                 let about = plugin.describe();
                 Ok(Self { driver: about.driver, pool: about.pool })

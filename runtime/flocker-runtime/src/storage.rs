@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use flocker_btrfs::PoolConfig;
 use flocker_plugins::{BackendConfig, BackendLimits, PluginBackend};
-use flocker_zfs::{ZfsBackend, ZfsConfig};
+use flocker_zfs::{PoolFile, ZfsBackend, ZfsConfig};
 
 use crate::config::{BackendPlugin, Config, Pool};
 
@@ -31,15 +31,11 @@ impl Storage {
                 path: path.clone(),
                 size: config.pool_size,
             }),
-            Pool::Zfs(parent) => {
-                let opened = ZfsBackend::open(ZfsConfig {
-                    parent: parent.clone(),
-                    mounts: std::path::absolute(&config.state_dir)?.join("zfs"),
-                    helper: config.zfs_helper.clone(),
-                    secrets: config.secrets_dir.clone(),
-                    zfs: None,
-                });
-                Self::Zfs(Arc::new(opened.await.context("could not open the pool")?))
+            Pool::Zfs(parent) => Self::Zfs(Arc::new(open_zfs(parent.clone(), config).await?)),
+            Pool::ZfsFile(path) => {
+                let file = PoolFile { path: path.clone(), size: config.pool_size };
+                let pool = file.ensure().await.context("could not open the pool")?;
+                Self::Zfs(Arc::new(open_zfs(parent_in(&pool), config).await?))
             }
             Pool::Plugin(plugin) => {
                 let opened = open(plugin, config).await;
@@ -54,6 +50,22 @@ impl Storage {
             Self::Pool(_) | Self::Zfs(_) => None,
         }
     }
+}
+
+/// The dataset of ours in a pool of our own.
+pub(crate) fn parent_in(pool: &str) -> String {
+    format!("{pool}/flocker")
+}
+
+async fn open_zfs(parent: String, config: &Config) -> anyhow::Result<ZfsBackend> {
+    let opened = ZfsBackend::open(ZfsConfig {
+        parent,
+        mounts: std::path::absolute(&config.state_dir)?.join("zfs"),
+        helper: config.zfs_helper.clone(),
+        secrets: config.secrets_dir.clone(),
+        zfs: None,
+    });
+    opened.await.context("could not open the pool")
 }
 
 async fn open(plugin: &BackendPlugin, config: &Config) -> anyhow::Result<PluginBackend> {

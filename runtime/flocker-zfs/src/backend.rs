@@ -64,6 +64,9 @@ pub enum OpenError {
     /// The helper does not run, or the kernel has no ZFS.
     #[error("ZFS does not answer: {0}")]
     NoZfs(String),
+    /// There is no pool in the file, and none can be made.
+    #[error("could not use a pool in the file `{}`: {reason}", path.display())]
+    File { path: PathBuf, reason: String },
     /// There is no such pool.
     #[error("there is no pool `{0}`\nhint: `zpool import` lists pools that could be imported")]
     NoPool(String),

@@ -32,6 +32,7 @@
 mod backend;
 mod command;
 mod errors;
+mod file;
 mod helper;
 mod keys;
 mod mount;
@@ -45,3 +46,4 @@ mod stream;
 mod verbs;
 
 pub use backend::{OpenError, ZfsBackend, ZfsConfig};
+pub use file::PoolFile;

@@ -6,6 +6,7 @@ mod differential;
 mod encrypted;
 mod faults;
 mod foreign;
+mod in_file;
 mod pool;
 mod room;
 mod streams;
