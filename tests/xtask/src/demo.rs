@@ -11,6 +11,7 @@ mod report;
 mod resp;
 mod story;
 mod sweep;
+mod zfs;
 
 #[cfg(test)]
 mod live;
@@ -51,6 +52,12 @@ pub(crate) struct Options {
     /// Runs optimised programs: what a node in use would take. Building them takes some minutes more.
     #[arg(long)]
     release: bool,
+    /// Keeps the volumes on ZFS: on this machine's where it has it, else all of it runs in a guest that has.
+    #[arg(long)]
+    zfs: bool,
+    /// It runs in a guest, with what was built outside.
+    #[arg(long, hide = true)]
+    inside: bool,
     /// The policy that places the app: a component.
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
@@ -65,18 +72,19 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         say::line("what that builds belongs to root; `sudo chown -R \"$USER\" .` gives it to you");
         bail!("not root");
     }
+    if options.zfs && !options.inside && !zfs::is_here() {
+        return zfs::in_guest(options);
+    }
+    if options.inside {
+        zfs_guest::make_room_for_docker()?;
+    }
     let work = work_folder(options)?;
     let _alone = lock(&work)?;
 
     say::part("setup");
     clean(&work, "an earlier demo left")?;
     nodes::ports_are_free()?;
-    let missing = setup::for_demo(options.yes)?;
-    if !missing.is_empty() {
-        bail!("cannot run without {}", missing.join(", "));
-    }
-    say::part("build");
-    let built = Built::new(options)?;
+    let built = if options.inside { Built::found(options)? } else { set_up(options)? };
 
     fs::create_dir_all(&work).with_context(|| format!("could not create `{}`", work.display()))?;
     let outcome = tell(&work, &built);
@@ -103,6 +111,16 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(report.holds())
 }
 
+/// What a demo needs on the machine, and what runs in it.
+fn set_up(options: &Options) -> Result<Built> {
+    let missing = setup::for_demo(options.yes)?;
+    if !missing.is_empty() {
+        bail!("cannot run without {}", missing.join(", "));
+    }
+    say::part("build");
+    Built::new(options)
+}
+
 /// The command that was given, to be run by root: with this user's Rust, which root may not have.
 fn as_root() -> String {
     let rustup =
@@ -115,13 +133,25 @@ fn as_root() -> String {
 fn tell(work: &Path, built: &Built) -> Result<Report> {
     say::part("Docker and images");
     let docker = Docker::find_or_start(work)?;
-    images::ensure(&docker, &artifacts::target_folder().join("demo-images"))?;
+    let images = images_folder();
+    if !built.is_inside {
+        images::prepare(&images, Some(&docker))?;
+    }
+    images::load(&docker, &images)?;
     story::tell(work, &docker, built)
+}
+
+fn images_folder() -> PathBuf {
+    artifacts::target_folder().join("demo-images")
 }
 
 /// What runs in the demo.
 #[derive(Debug)]
 struct Built {
+    /// It was built outside of the guest that this is.
+    is_inside: bool,
+    /// Its volumes are kept on ZFS.
+    on_zfs: bool,
     /// The folder with the daemon and the command.
     programs: PathBuf,
     /// The component that places the app.
@@ -132,12 +162,25 @@ impl Built {
     fn new(options: &Options) -> Result<Self> {
         let profile = if options.release { Profile::Release } else { Profile::Debug };
         let programs = artifacts::everything(profile)?;
+        if options.zfs {
+            artifacts::build_zfs_helper()?;
+        }
+        Self::of(options, programs)
+    }
+
+    /// What was built outside.
+    fn found(options: &Options) -> Result<Self> {
+        let folder = if options.release { "release" } else { "debug" };
+        Self::of(options, artifacts::target_folder().join(folder))
+    }
+
+    fn of(options: &Options, programs: PathBuf) -> Result<Self> {
         let policy = options.plugin.clone().unwrap_or_else(|| artifacts::plugin("spread"));
         // The daemon's folder is not ours: a relative path would lead elsewhere.
         let policy = policy
             .canonicalize()
             .with_context(|| format!("there is no policy at `{}`", policy.display()))?;
-        Ok(Self { programs, policy })
+        Ok(Self { programs, policy, is_inside: options.inside, on_zfs: options.zfs })
     }
 }
 

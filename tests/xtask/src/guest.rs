@@ -166,7 +166,8 @@ pub(crate) fn run(command: &Command) -> Result<bool> {
     Err(error).context("could not run `tests/zfs-guest/guest.sh`")
 }
 
-fn script(name: &str) -> Process {
+/// A script of `tests/zfs-guest`.
+pub(crate) fn script(name: &str) -> Process {
     Process::new(crate::root().join("tests/zfs-guest").join(name))
 }
 

@@ -17,31 +17,41 @@ use crate::{artifacts, say, shell};
 /// A registry that has not delivered by then is not worth waiting for: the packages are quicker.
 const PULL_MAX: Duration = Duration::from_secs(90);
 
+/// The web service's image in the cache.
+const WEB: &str = "demo-web.tar";
+
 /// The images, as Docker knows them. They go when the demo ends, from the system's Docker as well.
 pub(super) const NAMES: [&str; 2] = ["demo-redis", "demo-web"];
 
-/// Makes both images known to this Docker.
-pub(super) fn ensure(docker: &Docker, cache: &Path) -> Result<()> {
+/// Sees to it that both are in the cache. Only a Docker can pull.
+pub(super) fn prepare(cache: &Path, docker: Option<&Docker>) -> Result<()> {
     fs::create_dir_all(cache).with_context(|| format!("could not create `{}`", cache.display()))?;
-    redis(docker, cache)?;
-    web(docker, cache)
+    let (pulled, packed) = redis(cache);
+    if !pulled.exists() && !packed.exists() {
+        let is_pulled = docker.map(|docker| pull(docker, &pulled)).transpose()?.unwrap_or(false);
+        if !is_pulled {
+            from_packages(cache, &packed)?;
+        }
+    }
+    web(cache)
 }
 
-fn redis(docker: &Docker, cache: &Path) -> Result<()> {
-    let (pulled, packed) = (cache.join("demo-redis-pulled.tar"), cache.join("demo-redis.tar"));
+/// Makes both images known to this Docker, from the cache.
+pub(super) fn load(docker: &Docker, cache: &Path) -> Result<()> {
+    let (pulled, packed) = redis(cache);
     if pulled.exists() {
         shell::output(docker.command().args(["load", "--quiet", "--input"]).arg(&pulled))?;
         say::line("image demo-redis is ready");
-        return Ok(());
+    } else {
+        let changes = ["ENV PATH=/usr/bin:/bin", "WORKDIR /data", "CMD [\"redis-server\"]"];
+        import(docker, &packed, "demo-redis", &changes)?;
     }
-    if !packed.exists() && pull(docker, &pulled)? {
-        return Ok(());
-    }
-    if !packed.exists() {
-        from_packages(cache, &packed)?;
-    }
-    let changes = ["ENV PATH=/usr/bin:/bin", "WORKDIR /data", "CMD [\"redis-server\"]"];
-    import(docker, &packed, "demo-redis", &changes)
+    import(docker, &cache.join(WEB), "demo-web", &["CMD [\"/web\"]"])
+}
+
+/// redis as it was pulled, and as it was made of packages.
+fn redis(cache: &Path) -> (PathBuf, PathBuf) {
+    (cache.join("demo-redis-pulled.tar"), cache.join("demo-redis.tar"))
 }
 
 /// Pulls redis and keeps it in the cache, since a Docker of our own is gone after the demo; false without a registry.
@@ -66,11 +76,10 @@ fn pull(docker: &Docker, kept: &Path) -> Result<bool> {
     let half = kept.with_extension("half");
     shell::output(docker.command().args(["save", "demo-redis", "--output"]).arg(&half))?;
     fs::rename(&half, kept).with_context(|| format!("could not rename `{}`", half.display()))?;
-    say::line("image demo-redis is ready");
     Ok(true)
 }
 
-fn web(docker: &Docker, cache: &Path) -> Result<()> {
+fn web(cache: &Path) -> Result<()> {
     let program = artifacts::static_program("demo-web")?;
     let tree = fresh(&cache.join("web"))?;
     fs::copy(&program, tree.join("web"))
@@ -79,9 +88,7 @@ fn web(docker: &Docker, cache: &Path) -> Result<()> {
     fs::create_dir(tree.join("etc")).context("could not create the image's `/etc`")?;
     fs::write(tree.join("etc/nsswitch.conf"), "hosts: files dns\n")
         .context("could not write the image's files")?;
-    let archive = cache.join("demo-web.tar");
-    pack(&tree, &archive)?;
-    import(docker, &archive, "demo-web", &["CMD [\"/web\"]"])
+    pack(&tree, &cache.join(WEB))
 }
 
 fn import(docker: &Docker, archive: &Path, name: &str, changes: &[&str]) -> Result<()> {

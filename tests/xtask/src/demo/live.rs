@@ -45,7 +45,9 @@ fn a_restarted_redis_loses_no_acknowledged_record() {
     let swept = Swept(work.canonicalize().unwrap());
     let work: &Path = &swept.0;
     let docker = Docker::start(work).unwrap();
-    images::ensure(&docker, &artifacts::target_folder().join("demo-images")).unwrap();
+    let images = artifacts::target_folder().join("demo-images");
+    images::prepare(&images, Some(&docker)).unwrap();
+    images::load(&docker, &images).unwrap();
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let port = port.to_string();

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Built, client::Door, docker::Docker, flocker::Flocker};
+use super::{Built, client::Door, docker::Docker, flocker::Flocker, zfs};
 use crate::{artifacts, say};
 
 /// The nodes' names. The first holds the store, the others join it. Containers with the label of such a node are
@@ -121,6 +121,10 @@ impl Daemon {
             // Nobody watches a demo for five minutes to see the policy act.
             .args(["--rebalance-every", "2", "--rebalance-cooldown", "5"])
             .args(["--plugin".as_ref(), built.policy.as_os_str()]);
+        if built.on_zfs {
+            daemon.args(["--pool", &zfs::pool(&state, name)]);
+            daemon.args(["--zfs-helper".as_ref(), artifacts::zfs_helper().as_os_str()]);
+        }
         if idx > 0 {
             daemon.args(["--join", &format!("{}:{API_PORT}", ADDRESSES[0])]);
         }

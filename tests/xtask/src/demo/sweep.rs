@@ -21,6 +21,7 @@ use super::{
     docker::{Docker, control_group},
     firewall, images,
     nodes::{ADDRESSES, NAMES},
+    zfs,
 };
 use crate::shell;
 
@@ -56,6 +57,7 @@ pub(super) fn sweep(work: &Path) -> Result<Vec<String>> {
     end("processes of that Docker", &mut found, || processes(work, |_| true))?;
     reap();
     mounts(work, &mut found)?;
+    zfs::destroy_pools(work, &mut found)?;
     loop_devices(work, &mut found)?;
     bridges(&mut found)?;
     firewall::close(&mut found)?;
