@@ -22,9 +22,11 @@ pub fn share(part: u64, whole: u64) -> u32 {
 /// moved by itself only if another node is better by 2000 points.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Score {
-    points: Option<u32>,
+    /// As the contract writes it: -1 is a refusal.
+    points: i32,
     code: u32,
-    reason: Option<Cow<'static, str>>,
+    /// In a box: few scores have one, and all of them pass through the loop over the nodes.
+    reason: Option<Box<Cow<'static, str>>>,
 }
 
 thread_local! {
@@ -47,8 +49,8 @@ fn is_shown() -> bool {
 /// Kept out of the loop over all nodes, as few of them are asked for a reason.
 #[cold]
 #[inline(never)]
-fn told(why: impl FnOnce() -> String) -> Cow<'static, str> {
-    why().into()
+fn told<T: Into<Cow<'static, str>>>(why: impl FnOnce() -> T) -> Box<Cow<'static, str>> {
+    Box::new(why().into())
 }
 
 impl Score {
@@ -56,7 +58,7 @@ impl Score {
     #[must_use]
     #[inline]
     pub fn good(points: u32) -> Self {
-        Self { points: Some(points.min(SCORE_MAX)), code: 0, reason: None }
+        Self::of(points.min(SCORE_MAX) as i32)
     }
 
     /// `part` of `whole` as a score: 3 of 4 is 7500. 0 when there is no whole.
@@ -68,6 +70,7 @@ impl Score {
 
     /// The node must not be taken, and this is why. One policy's refusal is final.
     #[must_use]
+    #[inline]
     pub fn refuse(why: impl Into<Cow<'static, str>>) -> Self {
         Self::refusal().because(why)
     }
@@ -81,8 +84,9 @@ impl Score {
 
     /// Says why; `flocker explain` shows it.
     #[must_use]
+    #[inline]
     pub fn because(self, why: impl Into<Cow<'static, str>>) -> Self {
-        if is_shown() { Self { reason: Some(why.into()), ..self } } else { self }
+        self.told(|| why)
     }
 
     /// The same, with a text that is put together only where somebody will read it: of thousands of nodes, the best ones
@@ -90,11 +94,22 @@ impl Score {
     #[must_use]
     #[inline]
     pub fn because_with(self, why: impl FnOnce() -> String) -> Self {
+        self.told(why)
+    }
+
+    #[inline]
+    fn told<T: Into<Cow<'static, str>>>(self, why: impl FnOnce() -> T) -> Self {
         if is_shown() { Self { reason: Some(told(why)), ..self } } else { self }
     }
 
+    #[inline]
     fn refusal() -> Self {
-        Self { points: None, code: 0, reason: None }
+        Self::of(-1)
+    }
+
+    #[inline]
+    fn of(points: i32) -> Self {
+        Self { points, code: 0, reason: None }
     }
 
     /// Gives the reason a number: one of wit/codes.md, or one of your own from 1000 on.
@@ -107,14 +122,14 @@ impl Score {
     #[must_use]
     #[inline]
     pub fn points(&self) -> i32 {
-        self.points.and_then(|p| i32::try_from(p).ok()).unwrap_or(-1)
+        self.points
     }
 
     /// Whether the node must not be taken.
     #[must_use]
     #[inline]
     pub fn is_refusal(&self) -> bool {
-        self.points.is_none()
+        self.points < 0
     }
 }
 
@@ -126,8 +141,7 @@ const SHOWN_MAX: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scores {
     pub(crate) points: Vec<i32>,
-    /// Position, code and text.
-    pub(crate) reasons: Vec<(usize, u32, Cow<'static, str>)>,
+    pub(crate) reasons: Vec<Reason>,
 }
 
 impl Scores {
@@ -141,26 +155,35 @@ impl Scores {
     ) -> Self {
         let many = nodes.len() > SHOWN_MAX;
         SHOWN.set(!many);
-        let mut scores = Self { points: vec![-1; nodes.len()], reasons: Vec::new() };
-        let mut positions: Vec<usize> = (0..nodes.len()).collect();
+        let mut scores = Self::default();
+        // In a second round: which ones are asked again.
+        let mut shown: Option<(Vec<usize>, Vec<Node>)> = None;
         loop {
-            for position in positions {
-                let (Some(node), Some(points)) =
-                    (nodes.get(position), scores.points.get_mut(position))
-                else {
-                    continue;
-                };
+            let asked = shown.as_ref().map_or(nodes, |(_, nodes)| nodes);
+            let (mut all, mut reasons) = (vec![-1; asked.len()], Vec::new());
+            for (position, (node, points)) in asked.iter().zip(&mut all).enumerate() {
                 // The only call in here, so that the author's function becomes a part of this loop.
                 let score = score(node);
-                *points = score.points();
-                scores.explain(position, score);
+                *points = score.points;
+                if score.reason.is_some() {
+                    explain(&mut reasons, position, score);
+                }
             }
             SHOWN.set(true);
-            // There is no second round where nobody has anything to say, and never a third.
+            if let Some((positions, _)) = shown {
+                positions.iter().zip(all).for_each(|(n, points)| scores.points[*n] = points);
+                let reason = |(n, code, text)| (positions[n], code, text);
+                scores.reasons = reasons.into_iter().map(reason).collect();
+                return scores;
+            }
+            scores = Self { points: all, reasons };
+            // There is no second round where nobody has anything to say.
             if !LEFT_OUT.replace(false) {
                 return scores;
             }
-            positions = worth_showing(&scores.points, |n| request.is_at(&nodes[n]));
+            let positions = worth_showing(&scores.points, |n| request.is_at(&nodes[n]));
+            let again = positions.iter().map(|n| nodes[*n]).collect();
+            shown = Some((positions, again));
         }
     }
 
@@ -170,13 +193,15 @@ impl Scores {
     pub fn points(&self) -> &[i32] {
         &self.points
     }
+}
 
-    #[inline]
-    fn explain(&mut self, position: usize, score: Score) {
-        if let Some(text) = score.reason {
-            self.reasons.push((position, score.code, text));
-        }
-    }
+/// Position, code and text of a score that has a reason.
+type Reason = (usize, u32, Cow<'static, str>);
+
+#[cold]
+#[inline(never)]
+fn explain(reasons: &mut Vec<Reason>, position: usize, score: Score) {
+    reasons.extend(score.reason.map(|text| (position, score.code, *text)));
 }
 
 impl FromIterator<Score> for Scores {
@@ -184,7 +209,7 @@ impl FromIterator<Score> for Scores {
         let mut scores = Self::default();
         for (position, score) in all.into_iter().enumerate() {
             scores.points.push(score.points());
-            scores.explain(position, score);
+            explain(&mut scores.reasons, position, score);
         }
         scores
     }
