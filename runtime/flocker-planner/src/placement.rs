@@ -59,14 +59,22 @@ pub fn check(question: &PlacementQuestion, answer: &Answer) -> Result<(), Policy
             question.candidates.len()
         ));
     }
-    for (row, score) in question.candidates.iter().zip(&answer.scores) {
-        if *score != -1 && u32::try_from(*score).is_ok_and(|s| s > SCORE_MAX) || *score < -1 {
+    let is_allowed = |score: i32| (-1..=SCORE_MAX.cast_signed()).contains(&score);
+    // Without a way out in the middle, several scores are looked at in one step.
+    if !answer.scores.iter().fold(true, |all, score| all & is_allowed(*score)) {
+        let mut scores = question.candidates.iter().zip(&answer.scores);
+        if let Some((row, score)) = scores.find(|(_, score)| !is_allowed(**score)) {
             return refuse(format!(
                 "score {score} for node row {row}; allowed are -1 and 0 to {SCORE_MAX}"
             ));
         }
     }
-    match answer.reasons.iter().find(|r| !question.candidates.contains(&r.candidate)) {
+    if answer.reasons.is_empty() {
+        return Ok(());
+    }
+    let mut candidates = question.candidates.clone();
+    candidates.sort_unstable();
+    match answer.reasons.iter().find(|r| candidates.binary_search(&r.candidate).is_err()) {
         Some(stray) => {
             refuse(format!("a reason for node row {}, which is not a candidate", stray.candidate))
         }
