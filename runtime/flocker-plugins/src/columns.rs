@@ -1,44 +1,47 @@
 //! The cluster as columns: which tables and columns there are, as `wit/columns.md` lists them.
 
+use std::sync::Arc;
+
 use flocker_model::Timestamp;
 use flocker_planner::{AppRow, ClusterView, NodeRow, ReplicaRow, VolumeRow};
 use serde::{Deserialize, Serialize};
 
 use crate::dictionary::Dictionary;
 
-/// One column, in the order of the rows.
+/// One column, in the order of the rows. Whoever is shown it shares it: on its way to a plugin it is copied once, into the
+/// plugin's memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Column {
     /// Numbers that fit 32 bits; the maximum is "missing".
-    Small(Vec<u32>),
+    Small(Arc<[u32]>),
     /// Numbers; the maximum is "missing".
-    Large(Vec<u64>),
+    Large(Arc<[u64]>),
     /// Numbers of texts; 0 is "missing".
-    Text(Vec<u32>),
+    Text(Arc<[u32]>),
 }
 
 impl Column {
     /// As `u32s` hands it out.
-    pub(crate) fn u32s(&self) -> Option<Vec<u32>> {
+    pub(crate) fn u32s(&self) -> Option<Arc<[u32]>> {
         match self {
-            Self::Small(numbers) => Some(numbers.clone()),
+            Self::Small(numbers) => Some(Arc::clone(numbers)),
             Self::Large(_) | Self::Text(_) => None,
         }
     }
 
     /// As `u64s` hands it out.
-    pub(crate) fn u64s(&self) -> Option<Vec<u64>> {
+    pub(crate) fn u64s(&self) -> Option<Arc<[u64]>> {
         let widened = |n: &u32| if *n == u32::MAX { u64::MAX } else { u64::from(*n) };
         match self {
             Self::Small(numbers) => Some(numbers.iter().map(widened).collect()),
-            Self::Large(numbers) => Some(numbers.clone()),
+            Self::Large(numbers) => Some(Arc::clone(numbers)),
             Self::Text(_) => None,
         }
     }
 
     /// As `f64s` hands it out.
     #[expect(clippy::cast_precision_loss, reason = "a policy that asks for floats wants floats")]
-    pub(crate) fn f64s(&self) -> Option<Vec<f64>> {
+    pub(crate) fn f64s(&self) -> Option<Arc<[f64]>> {
         match self {
             Self::Small(numbers) => {
                 let float = |n: &u32| if *n == u32::MAX { f64::NAN } else { f64::from(*n) };
@@ -53,9 +56,9 @@ impl Column {
     }
 
     /// As `ids` hands it out.
-    pub(crate) fn ids(&self) -> Option<Vec<u32>> {
+    pub(crate) fn ids(&self) -> Option<Arc<[u32]>> {
         match self {
-            Self::Text(ids) => Some(ids.clone()),
+            Self::Text(ids) => Some(Arc::clone(ids)),
             Self::Small(_) | Self::Large(_) => None,
         }
     }
@@ -93,7 +96,7 @@ pub(crate) fn column(
     Some(match cells? {
         Cells::Small(numbers) => Column::Small(numbers),
         Cells::Large(numbers) => Column::Large(numbers),
-        Cells::Text(texts) => Column::Text(dictionary.intern(texts.into_iter())),
+        Cells::Text(texts) => Column::Text(dictionary.intern(texts.into_iter()).into()),
     })
 }
 
@@ -109,8 +112,8 @@ pub(crate) fn intern_all(view: &ClusterView, dictionary: &Dictionary) {
 
 /// A column whose texts have no numbers yet.
 enum Cells<'a> {
-    Small(Vec<u32>),
-    Large(Vec<u64>),
+    Small(Arc<[u32]>),
+    Large(Arc<[u64]>),
     Text(Vec<Option<&'a str>>),
 }
 
@@ -244,7 +247,8 @@ mod tests {
 
     #[test]
     fn a_missing_reference_is_missing_in_every_type() {
-        assert_eq!(Column::Small(vec![u32::MAX, 1]).u64s(), Some(vec![u64::MAX, 1]));
-        assert!(Column::Small(vec![u32::MAX]).f64s().unwrap()[0].is_nan());
+        let column = Column::Small([u32::MAX, 1].into());
+        assert_eq!(column.u64s(), Some([u64::MAX, 1].into()));
+        assert!(column.f64s().unwrap()[0].is_nan());
     }
 }

@@ -4,7 +4,7 @@ use std::{
     fmt,
     hash::Hash,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
 };
 
 use flocker_model::{OperationId, Timestamp};
@@ -78,8 +78,9 @@ pub struct PluginHost {
     plugins: RwLock<Vec<Slot>>,
     pending: Pending,
     dictionary: Arc<Dictionary>,
-    /// The view that was asked about last: mostly the next question is about the same.
-    frozen: Mutex<Option<Arc<Frozen>>>,
+    /// What was made of the view that was asked about last: mostly the next question is about the same. Not the view
+    /// itself: whoever gives that back at last spends longer on it than on a decision.
+    frozen: Mutex<Option<(Weak<ClusterView>, Arc<Frozen>)>>,
 }
 
 impl fmt::Debug for PluginHost {
@@ -389,16 +390,18 @@ impl PluginHost {
         self.plugins.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn frozen(&self, view: &Arc<ClusterView>) -> Arc<Frozen> {
+    fn source(&self, view: &Arc<ClusterView>) -> Source {
         let mut last = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*last {
-            Some(frozen) if Arc::ptr_eq(&frozen.cluster, view) => Arc::clone(frozen),
+        let frozen = match &*last {
+            // No other view has its address as long as there is a reference, a weak one too.
+            Some((of, frozen)) if Weak::as_ptr(of) == Arc::as_ptr(view) => Arc::clone(frozen),
             Some(_) | None => {
-                let frozen = Arc::new(Frozen::new(view, &self.dictionary));
-                *last = Some(Arc::clone(&frozen));
+                let frozen = Arc::new(Frozen::new(&self.dictionary));
+                *last = Some((Arc::downgrade(view), Arc::clone(&frozen)));
                 frozen
             }
-        }
+        };
+        Source::Live(Arc::clone(view), frozen)
     }
 
     /// Asks everybody who has an opinion on such questions. `decide` is what the planner would make of answers, and serves
@@ -427,7 +430,7 @@ impl PluginHost {
             shadow: false,
             attrs: Vec::new(),
         };
-        let source = Source::Live(self.frozen(view));
+        let source = self.source(view);
         let asking = Asking { context, source: &source, recorder: self.recorder.as_ref() };
         let (crossing, read) = (Q::of(question), |verdict| Q::read(verdict, view, question));
         let ask = |seat: &Seat| seat.plugin.ask(&asking, &crossing, seat.is_shadow(), &read);

@@ -11,7 +11,7 @@ use wasmtime::{
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
-    bindings::flocker::plugin::{cluster, log, metrics, types},
+    bindings::flocker::plugin::{log, metrics, types},
     chatter::{Chatter, tame},
     engine::Limits,
     own_limits::{Limit, advice},
@@ -203,7 +203,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State
     let mut linker = Linker::new(engine);
     crate::wasi::link(&mut linker)?;
     types::add_to_linker::<State, HasSelf<State>>(&mut linker, |s| s)?;
-    cluster::add_to_linker::<State, HasSelf<State>>(&mut linker, |s| s)?;
+    crate::view::link(&mut linker)?;
     log::add_to_linker::<State, HasSelf<State>>(&mut linker, |s| s)?;
     metrics::add_to_linker::<State, HasSelf<State>>(&mut linker, |s| s)?;
     Ok(linker)

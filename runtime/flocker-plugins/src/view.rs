@@ -8,10 +8,12 @@ use std::{
 
 use flocker_planner::ClusterView;
 use serde::{Deserialize, Serialize};
-use wasmtime::component::Resource;
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, Resource, ResourceType},
+};
 
 use crate::{
-    bindings::flocker::plugin::cluster,
     columns::{self, Column},
     dictionary::Dictionary,
     names::Names,
@@ -26,8 +28,8 @@ pub struct View(pub(crate) Source);
 /// Where a view's columns come from.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    /// The present cluster.
-    Live(Arc<Frozen>),
+    /// The present cluster, and what was made of it.
+    Live(Arc<ClusterView>, Arc<Frozen>),
     /// A former one, as far as it was looked at.
     Recorded(Arc<Seen>),
 }
@@ -36,16 +38,15 @@ impl Source {
     /// What the rows are called, where that is known.
     pub(crate) fn names(&self) -> Option<Arc<Names>> {
         match self {
-            Self::Live(frozen) => Some(frozen.names()),
+            Self::Live(cluster, frozen) => Some(frozen.names(cluster)),
             Self::Recorded(_) => None,
         }
     }
 }
 
-/// The cluster at one generation. A column is made once, whoever asks for it and how often.
+/// What was made of a cluster, which whoever asks hands over. A column is made once, whoever asks for it and how often.
 #[derive(Debug)]
 pub(crate) struct Frozen {
-    pub(crate) cluster: Arc<ClusterView>,
     dictionary: Arc<Dictionary>,
     columns: Mutex<Made>,
     names: OnceLock<Arc<Names>>,
@@ -61,9 +62,8 @@ struct Made {
 const MISSING_MAX: usize = 1000;
 
 impl Frozen {
-    pub(crate) fn new(cluster: &Arc<ClusterView>, dictionary: &Arc<Dictionary>) -> Self {
+    pub(crate) fn new(dictionary: &Arc<Dictionary>) -> Self {
         Self {
-            cluster: Arc::clone(cluster),
             dictionary: Arc::clone(dictionary),
             columns: Mutex::default(),
             names: OnceLock::new(),
@@ -71,33 +71,33 @@ impl Frozen {
     }
 
     /// What its rows are called.
-    pub(crate) fn names(&self) -> Arc<Names> {
-        Arc::clone(self.names.get_or_init(|| Arc::new(Names::of(&self.cluster))))
+    fn names(&self, cluster: &ClusterView) -> Arc<Names> {
+        Arc::clone(self.names.get_or_init(|| Arc::new(Names::of(cluster))))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Made> {
         self.columns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn column(&self, table: &str, name: &str) -> Option<Arc<Column>> {
+    fn column(&self, cluster: &ClusterView, table: &str, name: &str) -> Option<Arc<Column>> {
         let key = (table.to_owned(), name.to_owned());
         let mut made = self.lock();
         if let Some(column) = made.columns.get(&key) {
             return column.clone();
         }
-        let column = columns::column(&self.cluster, table, name, &self.dictionary).map(Arc::new);
+        let column = columns::column(cluster, table, name, &self.dictionary).map(Arc::new);
         if made.columns.len() < MISSING_MAX || column.is_some() {
             made.columns.insert(key, column.clone());
         }
         column
     }
 
-    fn id_of(&self, text: &str) -> Option<u32> {
+    fn id_of(&self, cluster: &ClusterView, text: &str) -> Option<u32> {
         // A text of a column that nobody has looked at yet has no number; only then is it worth looking at all of them.
         self.dictionary.id(text).or_else(|| {
             let mut made = self.lock();
             if !std::mem::replace(&mut made.interned, true) {
-                columns::intern_all(&self.cluster, &self.dictionary);
+                columns::intern_all(cluster, &self.dictionary);
             }
             self.dictionary.id(text)
         })
@@ -157,7 +157,7 @@ impl State {
             return Ok(column.clone());
         }
         let column = match source {
-            Source::Live(frozen) => frozen.column(&key.0, &key.1),
+            Source::Live(cluster, frozen) => frozen.column(&cluster, &key.0, &key.1),
             Source::Recorded(seen) => match seen.columns.get(&key) {
                 Some(column) => column.clone(),
                 None => return Err(unseen(&format!("column `{}` of `{}`", key.1, key.0))),
@@ -182,7 +182,7 @@ impl State {
             return Ok(text.clone());
         }
         let text = match self.source(view)? {
-            Source::Live(frozen) => frozen.dictionary.text(id),
+            Source::Live(_, frozen) => frozen.dictionary.text(id),
             Source::Recorded(seen) => match seen.texts.get(&id) {
                 Some(text) => text.clone(),
                 None => return Err(unseen(&format!("text {id}"))),
@@ -197,19 +197,59 @@ impl State {
 /// Names and texts that one call may look at; the names and two labels of each of 10,000 nodes fit in.
 const NOTED_MAX: usize = 8 << 20;
 
-impl cluster::Host for State {}
+/// What a plugin may ask of a view. Written by hand, as the generated traits hand out lists as copies of their own.
+pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut cluster = linker.instance("flocker:plugin/cluster@0.1.0")?;
+    cluster.resource("view", ResourceType::host::<View>(), |mut store, rep| {
+        store.data_mut().take_back(Resource::new_own(rep))
+    })?;
+    /// `view.NAME(ARGUMENTS)` is answered by an expression over the instance's state.
+    macro_rules! method {
+        ($name:literal, |$state:ident, $view:ident $(, $argument:ident: $type:ty)*| $answer:expr) => {
+            cluster.func_wrap(
+                concat!("[method]view.", $name),
+                |mut store: StoreContextMut<'_, State>,
+                 ($view, $($argument),*): (Resource<View>, $($type),*)| {
+                    let ($state, $view) = (store.data_mut(), &$view);
+                    Ok(($answer,))
+                },
+            )?;
+        };
+    }
+    method!("generation", |state, view| state.generation(view)?);
+    method!("rows", |state, view, table: String| state.rows(view, table)?);
+    method!("u64s", |state, view, table: String, column: String| {
+        state.column(view, table, column)?.and_then(|c| c.u64s())
+    });
+    method!("f64s", |state, view, table: String, column: String| {
+        state.column(view, table, column)?.and_then(|c| c.f64s())
+    });
+    method!("u32s", |state, view, table: String, column: String| {
+        state.column(view, table, column)?.and_then(|c| c.u32s())
+    });
+    method!("ids", |state, view, table: String, column: String| {
+        state.column(view, table, column)?.and_then(|c| c.ids())
+    });
+    method!("text", |state, view, id: u32| state.look_up(view, id)?);
+    method!("texts", |state, view, ids: Vec<u32>| state.texts(view, &ids)?);
+    method!("id-of", |state, view, text: String| state.id_of(view, text)?);
+    method!("changed", |state, view, table: String, since: u64| {
+        state.changed(view, &table, since)?
+    });
+    Ok(())
+}
 
-impl cluster::HostView for State {
-    fn generation(&mut self, view: Resource<View>) -> wasmtime::Result<u64> {
-        Ok(match self.source(&view)? {
-            Source::Live(frozen) => frozen.cluster.generation.0,
+impl State {
+    fn generation(&mut self, view: &Resource<View>) -> wasmtime::Result<u64> {
+        Ok(match self.source(view)? {
+            Source::Live(cluster, _) => cluster.generation.0,
             Source::Recorded(seen) => seen.generation,
         })
     }
 
-    fn rows(&mut self, view: Resource<View>, table: String) -> wasmtime::Result<Option<u32>> {
-        let rows = match self.source(&view)? {
-            Source::Live(frozen) => columns::rows(&frozen.cluster, &table),
+    fn rows(&mut self, view: &Resource<View>, table: String) -> wasmtime::Result<Option<u32>> {
+        let rows = match self.source(view)? {
+            Source::Live(cluster, _) => columns::rows(&cluster, &table),
             Source::Recorded(seen) => match seen.rows.get(&table) {
                 Some(rows) => *rows,
                 None => return Err(unseen(&format!("the number of `{table}`"))),
@@ -220,51 +260,11 @@ impl cluster::HostView for State {
         Ok(rows)
     }
 
-    fn u64s(
-        &mut self,
-        view: Resource<View>,
-        table: String,
-        column: String,
-    ) -> wasmtime::Result<Option<Vec<u64>>> {
-        Ok(self.column(&view, table, column)?.and_then(|c| c.u64s()))
-    }
-
-    fn f64s(
-        &mut self,
-        view: Resource<View>,
-        table: String,
-        column: String,
-    ) -> wasmtime::Result<Option<Vec<f64>>> {
-        Ok(self.column(&view, table, column)?.and_then(|c| c.f64s()))
-    }
-
-    fn u32s(
-        &mut self,
-        view: Resource<View>,
-        table: String,
-        column: String,
-    ) -> wasmtime::Result<Option<Vec<u32>>> {
-        Ok(self.column(&view, table, column)?.and_then(|c| c.u32s()))
-    }
-
-    fn ids(
-        &mut self,
-        view: Resource<View>,
-        table: String,
-        column: String,
-    ) -> wasmtime::Result<Option<Vec<u32>>> {
-        Ok(self.column(&view, table, column)?.and_then(|c| c.ids()))
-    }
-
-    fn text(&mut self, view: Resource<View>, id: u32) -> wasmtime::Result<Option<String>> {
-        Ok(self.look_up(&view, id)?.map(|text| text.to_string()))
-    }
-
-    fn texts(&mut self, view: Resource<View>, ids: Vec<u32>) -> wasmtime::Result<Vec<String>> {
+    fn texts(&mut self, view: &Resource<View>, ids: &[u32]) -> wasmtime::Result<Vec<Arc<str>>> {
         // The same text may be asked for as often as numbers fit into a call: what leaves the host is bounded as well.
         let mut bytes = 0;
         let text = |id: &u32| {
-            let text = self.look_up(&view, *id)?.map_or_else(String::new, |t| t.to_string());
+            let text = self.look_up(view, *id)?.unwrap_or_default();
             bytes += text.len() + size_of::<String>();
             if bytes > NOTED_MAX {
                 return Err(wasmtime::Error::msg("it asks for too much text in one call"));
@@ -274,9 +274,9 @@ impl cluster::HostView for State {
         ids.iter().map(text).collect()
     }
 
-    fn id_of(&mut self, view: Resource<View>, text: String) -> wasmtime::Result<Option<u32>> {
-        let id = match self.source(&view)? {
-            Source::Live(frozen) => frozen.id_of(&text),
+    fn id_of(&mut self, view: &Resource<View>, text: String) -> wasmtime::Result<Option<u32>> {
+        let id = match self.source(view)? {
+            Source::Live(cluster, frozen) => frozen.id_of(&cluster, &text),
             Source::Recorded(seen) => match seen.ids.get(&text) {
                 Some(id) => *id,
                 None => return Err(unseen("the number of a text")),
@@ -289,15 +289,15 @@ impl cluster::HostView for State {
 
     fn changed(
         &mut self,
-        view: Resource<View>,
-        table: String,
+        view: &Resource<View>,
+        table: &str,
         since: u64,
     ) -> wasmtime::Result<Option<Vec<u32>>> {
-        match self.source(&view)? {
-            Source::Live(frozen) => {
-                let exists = columns::TABLES.contains(&table.as_str());
+        match self.source(view)? {
+            Source::Live(cluster, _) => {
+                let exists = columns::TABLES.contains(&table);
                 // This host keeps no history, which the contract allows: anything older means "read all".
-                let same = exists && frozen.cluster.generation.0 == since;
+                let same = exists && cluster.generation.0 == since;
                 if same && self.before.generation == since {
                     // The answer may rest on what the instance remembers.
                     let before = Seen::clone(&self.before);
@@ -311,9 +311,5 @@ impl cluster::HostView for State {
             // It is asked by a fresh instance, which remembers nothing.
             Source::Recorded(_) => Ok(None),
         }
-    }
-
-    fn drop(&mut self, view: Resource<View>) -> wasmtime::Result<()> {
-        self.take_back(view)
     }
 }
