@@ -277,8 +277,8 @@ impl Plugin {
         };
         let took = began.elapsed();
         if let Some(recorder) = asking.recorder {
-            let named = Asked::new(self, &context, question, &spent, &verdict, took);
-            recorder.keep(Asked { names: asking.source.names(), ..named });
+            let asked = Asked::new(self, &context, question, &spent, &verdict, took);
+            recorder.keep(asked, asking.source);
         }
         let verdict = match verdict {
             Ok(verdict) if compared => {

@@ -15,20 +15,27 @@ use std::{
     io::{self, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
 };
 
 use flocker_model::Timestamp;
-use flocker_planner::PolicyFailure;
+use flocker_planner::{ClusterView, PolicyFailure};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bindings::flocker::plugin::types, columns::Column, guest::Spent, hooks::Ask, names::Names,
-    own_limits::OwnLimits, plugin::Plugin, repeats::Repeats, view::Seen,
+    bindings::flocker::plugin::types,
+    columns::Column,
+    guest::Spent,
+    hooks::Ask,
+    names::Names,
+    own_limits::OwnLimits,
+    plugin::Plugin,
+    repeats::Repeats,
+    view::{Frozen, Seen, Source},
 };
 
 /// What a segment begins with: the format and its version.
@@ -37,6 +44,8 @@ const MAGIC: &[u8; 8] = b"flkrec1\n";
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
 /// Records that may wait for the disk; the next ones are dropped and counted.
 const WAITING_MAX: usize = 1024;
+/// Rows of clusters that may wait with them: some 200 MB, or 90 views of 1,000 nodes and 10,000 volumes.
+const ROWS_WAITING_MAX: usize = 1_000_000;
 /// No frame is longer: a length beyond it is damage.
 const FRAME_BYTES_MAX: u32 = 64 << 20;
 
@@ -158,7 +167,8 @@ enum Frame {
 }
 
 enum Job {
-    Keep(Box<Asked>),
+    /// With the view that it was asked about: reading the names of a large cluster takes longer than a decision.
+    Keep(Box<Asked>, Source),
     Flush(SyncSender<()>),
 }
 
@@ -166,6 +176,8 @@ enum Job {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     jobs: SyncSender<Job>,
+    /// The views that records wait with, and the one that was asked about last; how many rows each has.
+    views: Mutex<Vec<(Weak<Frozen>, usize)>>,
     dropped: AtomicU64,
 }
 
@@ -183,26 +195,46 @@ impl Recorder {
             segment: None,
             known: Known::default(),
             repeats: Repeats::default(),
+            names: None,
         };
         std::thread::Builder::new()
             .name("plugin-records".into())
             .spawn(move || writer.run(&inbox))
             .map_err(at(folder))?;
-        Ok(Self { jobs, dropped: AtomicU64::new(0) })
+        Ok(Self { jobs, views: Mutex::default(), dropped: AtomicU64::new(0) })
     }
 
     /// Hands a record over, without waiting for anything.
-    pub(crate) fn keep(&self, asked: Asked) {
-        match self.jobs.try_send(Job::Keep(Box::new(asked))) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-                // At 1, 2, 4, 8…: the log is not the place to count.
-                if dropped.is_power_of_two() {
-                    tracing::warn!(dropped, "decisions come faster than they can be recorded");
-                }
+    pub(crate) fn keep(&self, asked: Asked, source: &Source) {
+        let fits = self.has_room_for(source);
+        if !fits || self.jobs.try_send(Job::Keep(Box::new(asked), source.clone())).is_err() {
+            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            // At 1, 2, 4, 8…: the log is not the place to count.
+            if dropped.is_power_of_two() {
+                tracing::warn!(dropped, "decisions come faster than they can be recorded");
             }
         }
+    }
+
+    /// Whether the view waits already or may do so.
+    fn has_room_for(&self, source: &Source) -> bool {
+        let Source::Live(cluster, frozen) = source else { return true };
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        views.retain(|(view, _)| view.strong_count() > 0);
+        if views.iter().any(|(view, _)| Weak::as_ptr(view) == Arc::as_ptr(frozen)) {
+            return true;
+        }
+        let rows = cluster.nodes.len()
+            + cluster.apps.len()
+            + cluster.volumes.len()
+            + cluster.replicas.len();
+        let waiting: usize = views.iter().map(|(_, rows)| rows).sum();
+        // However large, one may wait.
+        let fits = views.is_empty() || waiting + rows <= ROWS_WAITING_MAX;
+        if fits {
+            views.push((Arc::downgrade(frozen), rows));
+        }
+        fits
     }
 
     /// Waits until everything so far is written.
@@ -221,6 +253,8 @@ struct Writer {
     segment: Option<Segment>,
     known: Known,
     repeats: Repeats,
+    /// What the rows of the last view are called. They are made and given back here, as either takes longer than a decision.
+    names: Option<(Weak<ClusterView>, Arc<Names>)>,
 }
 
 /// What the present segment holds already, and its position among its like.
@@ -242,7 +276,10 @@ impl Writer {
         let mut failing = false;
         while let Ok(job) = inbox.recv() {
             let done = match job {
-                Job::Keep(asked) => self.write(*asked),
+                Job::Keep(asked, source) => {
+                    let names = self.names(source);
+                    self.write(Asked { names, ..*asked })
+                }
                 Job::Flush(done) => {
                     let flushed = self.flush();
                     // Whoever asked may have gone.
@@ -259,6 +296,21 @@ impl Writer {
                     // What was written in part is cut off by its checksum; the next record begins a new segment.
                     self.segment = None;
                 }
+            }
+        }
+    }
+
+    /// What the rows of a view are called, where that is known.
+    fn names(&mut self, source: Source) -> Option<Arc<Names>> {
+        let Source::Live(cluster, _) = source else { return None };
+        match &self.names {
+            Some((of, names)) if Weak::as_ptr(of) == Arc::as_ptr(&cluster) => {
+                Some(Arc::clone(names))
+            }
+            Some(_) | None => {
+                let names = Arc::new(Names::of(&cluster));
+                self.names = Some((Arc::downgrade(&cluster), Arc::clone(&names)));
+                Some(names)
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use flocker_planner::ClusterView;
@@ -16,7 +16,6 @@ use wasmtime::{
 use crate::{
     columns::{self, Column},
     dictionary::Dictionary,
-    names::Names,
     state::State,
 };
 
@@ -34,22 +33,11 @@ pub(crate) enum Source {
     Recorded(Arc<Seen>),
 }
 
-impl Source {
-    /// What the rows are called, where that is known.
-    pub(crate) fn names(&self) -> Option<Arc<Names>> {
-        match self {
-            Self::Live(cluster, frozen) => Some(frozen.names(cluster)),
-            Self::Recorded(_) => None,
-        }
-    }
-}
-
 /// What was made of a cluster, which whoever asks hands over. A column is made once, whoever asks for it and how often.
 #[derive(Debug)]
 pub(crate) struct Frozen {
     dictionary: Arc<Dictionary>,
     columns: Mutex<Made>,
-    names: OnceLock<Arc<Names>>,
 }
 
 #[derive(Debug, Default)]
@@ -63,16 +51,7 @@ const MISSING_MAX: usize = 1000;
 
 impl Frozen {
     pub(crate) fn new(dictionary: &Arc<Dictionary>) -> Self {
-        Self {
-            dictionary: Arc::clone(dictionary),
-            columns: Mutex::default(),
-            names: OnceLock::new(),
-        }
-    }
-
-    /// What its rows are called.
-    fn names(&self, cluster: &ClusterView) -> Arc<Names> {
-        Arc::clone(self.names.get_or_init(|| Arc::new(Names::of(cluster))))
+        Self { dictionary: Arc::clone(dictionary), columns: Mutex::default() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Made> {
