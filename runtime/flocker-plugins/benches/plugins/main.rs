@@ -29,7 +29,7 @@ use std::{
 };
 
 use flocker_planner::{BuiltIn, ClusterView, PlacementQuestion, Policies};
-use flocker_plugins::{Configured, HostConfig, Limits, PluginHost};
+use flocker_plugins::{Configured, HostConfig, Limits, PluginHost, RecordsConfig};
 use serde_json::json;
 
 use crate::{forge::Forge, four::FourColumns, naive::Contender};
@@ -75,6 +75,9 @@ fn host(limits: Limits, cache: Option<PathBuf>) -> PluginHost {
 /// More views than there are contenders.
 const KEPT_MAX: usize = 8;
 
+/// The small policy about a new view, with everything recorded.
+const RECORDED: &str = "four columns, plugin, recorded";
+
 /// The small policy about a new view and about the same one again: natively, as a plugin, and the difference of each round.
 const SMALL: [[&str; 3]; 2] = [
     ["four columns, native", "four columns, plugin", "four columns, beyond native"],
@@ -88,7 +91,7 @@ const SMALL: [[&str; 3]; 2] = [
 /// What is aimed at with 1,000 nodes: median and 99th percentile, in microseconds.
 fn goals(contender: &str) -> &'static [u32] {
     match contender {
-        "four columns, plugin" => &[100, 500],
+        "four columns, plugin" | RECORDED => &[100, 500],
         "four columns, beyond native" | "four columns, same view, beyond native" => &[10],
         _ => &[],
     }
@@ -123,6 +126,11 @@ fn by_size(rounds: usize) -> Vec<serde_json::Value> {
         let mut naive = Contender::new();
         let four = host(Limits::default(), None);
         four.load(&Configured::new(&policy("four_columns"))).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let records = RecordsConfig { folder: folder.path().to_owned(), bytes_max: 64 << 20 };
+        let recorded = HostConfig { records: Some(records), ..HostConfig::default() };
+        let recorded = PluginHost::new(recorded).unwrap();
+        recorded.load(&Configured::new(&policy("four_columns"))).unwrap();
         let mut times: BTreeMap<&str, Times> = BTreeMap::new();
         let view = Arc::new(cluster.clone());
         let mut kept = VecDeque::new();
@@ -149,6 +157,10 @@ fn by_size(rounds: usize) -> Vec<serde_json::Value> {
                 let again = times.entry(again).or_default();
                 again.measure(|| policies.place(&view, &question));
             }
+            let times_recorded = times.entry(RECORDED).or_default();
+            decide(&recorded, &cluster, &question, times_recorded, &mut kept);
+            // What it writes must not cost the others anything.
+            recorded.flush_records();
             for [native, plugin, beyond] in SMALL {
                 let difference = times[plugin].last() - times[native].last();
                 times.entry(beyond).or_default().0.push(difference);
