@@ -63,7 +63,19 @@ pub(crate) async fn mount_file(file: &Path, folder: &Path) -> Result<Change, Mou
         "\nhint: `dmesg` says more; a damaged pool is left as it is",
     )
     .await?;
+    past_the_cache(file).await;
     Ok(Change::Made)
+}
+
+/// The filesystem inside caches what is in the file; the one that the file is on need not do so once more. Streams are a
+/// third faster without that. Where it cannot be turned off, all works as well.
+async fn past_the_cache(file: &Path) {
+    for device in loop_devices_of(file) {
+        let args: [&OsStr; 2] = ["--direct-io=on".as_ref(), device.as_ref()];
+        if let Err(error) = run("losetup", &args, "bypass the cache of", file, "").await {
+            tracing::debug!("{error}");
+        }
+    }
 }
 
 /// Takes the mount away; the loop device goes with its last mount.
