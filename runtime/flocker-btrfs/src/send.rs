@@ -35,12 +35,13 @@ impl Node {
         resume: Option<&ResumeToken>,
     ) -> Result<ByteStream, BackendError> {
         self.need(volume).await?;
+        let points = self.points(volume).await?;
         let mut arguments = vec!["send".into(), "--quiet".into()];
         if let Some(base) = base {
             arguments.push("-p".into());
-            arguments.push(self.subvolume_of(volume, base).await?.into_os_string());
+            arguments.push(self.subvolume_of(volume, base, &points)?.into_os_string());
         }
-        arguments.push(self.subvolume_of(volume, to).await?.into_os_string());
+        arguments.push(self.subvolume_of(volume, to, &points)?.into_os_string());
         let mut command = command(&self.btrfs().program);
         command.args(&arguments).stdout(Stdio::piped());
         let failed =

@@ -225,14 +225,14 @@ impl Node {
         points
     }
 
-    /// The snapshot of this identity, whatever its name.
-    pub(crate) async fn subvolume_of(
+    /// The snapshot of this identity among the volume's, whatever its name.
+    pub(crate) fn subvolume_of(
         &self,
         volume: &VolumeId,
         point: &Point,
+        points: &[(Point, Subvolume)],
     ) -> Result<PathBuf, BackendError> {
-        let points = self.points(volume).await?;
-        path_of(&points, &point.guid)
+        path_of(points, &point.guid)
             .map(|tag| self.layout().snapshot(volume, tag).join(SNAP))
             .ok_or_else(|| BackendError::NoSuchSnapshot {
                 volume: volume.clone(),

@@ -356,12 +356,14 @@ enum Opened {
 
 async fn open(backend: &dyn Backend, header: &Header) -> Result<Opened, BackendError> {
     let volume = &header.volume;
-    if let Some(state) = backend.stat(volume).await? {
+    // Each may take a program of the storage's; a small increment would notice if they waited for each other.
+    let (state, snapshots) = tokio::join!(backend.stat(volume), backend.snapshots(volume));
+    if let Some(state) = state? {
         if state.epoch > header.epoch {
             let (current, asked) = (state.epoch, header.epoch);
             return Err(BackendError::StaleEpoch { volume: volume.clone(), current, asked });
         }
-        if backend.snapshots(volume).await?.iter().any(|s| s.point.guid == header.to.guid) {
+        if snapshots?.iter().any(|s| s.point.guid == header.to.guid) {
             return Ok(Opened::Have(header.to.guid.clone()));
         }
     }
