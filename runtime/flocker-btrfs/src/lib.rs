@@ -8,7 +8,7 @@
 //! live/VOLUME                 the writable subvolume (read-only while sealed): `data/` is what containers see,
 //!                             `.flocker/volume` beside it proves whose it is
 //! snapshots/VOLUME/TAG/snap   read-only; the folder around it exists because a read-only subvolume cannot be renamed
-//! incoming/VOLUME             an unfinished receive: what it is, the bytes so far, the subvolume so far
+//! incoming/VOLUME             an unfinished receive: what it is, the skeleton of the stream so far, what attempts made of it
 //! staging/VOLUME              a subvolume on its way to `live/`
 //! groups/                     snapshots of several volumes on their way to `snapshots/`
 //! kept/VOLUME@EPOCH…          live data that no snapshot holds, put aside when another copy became the owner's
@@ -26,6 +26,7 @@
 
 mod backend;
 mod command;
+mod keeper;
 mod layout;
 mod mount;
 mod pool;
@@ -34,6 +35,7 @@ mod roles;
 mod send;
 mod settle;
 mod sidecar;
+mod skeleton;
 mod snapshots;
 mod spool;
 mod subvolume;

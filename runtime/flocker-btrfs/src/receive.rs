@@ -1,15 +1,18 @@
 //! Receiving: bytes go to `btrfs receive` as they come and into the spool, and count only when all of it is verified.
 //!
 //! ```text
-//! receive --> open --(write)*--> finish: child ends well -> GUID is right -> flushed -> renamed (it counts) -> tidied
+//! receive --> open --(write)*--> finish: child ends well -> GUID is right -> a snapshot of it is placed (it is flushed,
+//!               |                        durable, and counts) -> tidied
 //!               |
 //!               +-- dropped, killed, power cut: the spool stays; the next `receive` replays it into a fresh child
 //! ```
 //!
-//! The spool takes the space of the stream a second time, so it gets only what the volume itself cannot need. Past that
-//! the stream goes on without it, and a later attempt goes on from where the spool ends.
+//! The spool is written beside the stream, which does not wait for it. It is small, since it leaves what files hold where
+//! `btrfs receive` has put it; only a later attempt needs the space of what came so far a second time. It gets only what
+//! the volume itself cannot need, and where that is not there, it begins again.
 
 use std::{
+    os::fd::AsFd,
     path::Path,
     process::{ExitStatus, Stdio},
     sync::{Arc, PoisonError},
@@ -22,10 +25,10 @@ use flocker_model::{ByteSize, Point, Role, Snapshot, VolumeId};
 use flocker_ports::{BackendError, Change, HereAlready, Op, Receiver, ResumeToken};
 use flocker_system::command::command;
 use tokio::{
-    fs::File,
     io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, ChildStderr, ChildStdin},
-    sync::Mutex,
+    runtime::Handle,
+    sync::{Mutex, OwnedMutexGuard},
     task::JoinHandle,
     time::timeout,
 };
@@ -33,25 +36,33 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::Node,
-    command::is_full,
+    keeper::Keeper,
+    layout::SNAP,
     roles::{refuse_stale, role_name},
-    sidecar::{Sidecar, Want, sync_folder},
+    sidecar::{Sidecar, Want},
+    skeleton::{Kept, Next},
     snapshots::path_of,
     spool::{About, Stream, decode, received},
 };
 
-/// A killed process that does not end within this time hangs in the kernel; nobody waits for it any longer.
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
+/// A process without a pipe that does not end within this time is killed; one that was killed and does not end hangs in
+/// the kernel, and nobody waits for it any longer.
+const END_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The spool gets one part in so many of the space that is free beyond the volume's own size; the rest is for whatever
 /// other volumes write meanwhile.
 const SPOOL_SHARE: u64 = 2;
+
+/// As much as the kernel lets a pipe hold, so that neither side waits for the other at every few pages.
+const PIPE: usize = 1 << 20;
 
 /// The receive under way for one volume; a new one, an abort or a promotion takes the place of an old one.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
     session: Arc<Mutex<Option<Session>>>,
     stop: std::sync::Mutex<CancellationToken>,
+    /// Held by whoever writes to the spool or to what is received, or removes them.
+    spool: Arc<Mutex<()>>,
 }
 
 impl Slot {
@@ -60,8 +71,14 @@ impl Slot {
         let stopping = self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
         stopping.cancel();
         if let Some(session) = self.session.lock().await.take() {
-            session.kill().await;
+            session.leave().await;
         }
+        drop(self.quiet().await);
+    }
+
+    /// Returns when nobody writes what a later attempt needs any more, nor will until the guard is dropped.
+    pub(crate) async fn quiet(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.spool).lock_owned().await
     }
 
     async fn begin(&self, session: Session) -> CancellationToken {
@@ -78,50 +95,33 @@ struct Session {
     child: Child,
     stdin: ChildStdin,
     stderr: JoinHandle<Vec<u8>>,
-    /// What a later attempt can go on from; `None` once a part of the stream is missing in it.
-    spool: Option<File>,
-    /// How many bytes more the spool may hold.
-    room: u64,
-    /// Bytes of the spool that the child has not seen yet.
-    replay: u64,
+    /// Keeps what a later attempt can go on from; `None` once a part of the stream is missing in it.
+    keeper: Option<Keeper>,
+    /// What was kept, which the child has not seen yet.
+    replay: Option<Kept>,
+    /// Whoever holds it writes still.
+    _busy: Arc<OwnedMutexGuard<()>>,
 }
 
 impl Session {
-    async fn replay(&mut self, path: &Path) -> std::io::Result<()> {
-        if self.replay == 0 {
-            return Ok(());
+    async fn replay(&mut self) -> std::io::Result<()> {
+        let Some(mut kept) = self.replay.take() else { return Ok(()) };
+        let next = |kept: Kept| tokio::task::spawn_blocking(|| kept.next());
+        while let Next::More(bytes, rest) = next(kept).await.map_err(std::io::Error::other)?? {
+            self.stdin.write_all(&bytes).await?;
+            kept = rest;
         }
-        let mut kept = File::open(path).await?.take(self.replay);
-        tokio::io::copy(&mut kept, &mut self.stdin).await?;
-        self.replay = 0;
         Ok(())
     }
 
-    async fn take(&mut self, chunk: &[u8]) -> std::io::Result<()> {
-        self.keep(chunk).await?;
-        self.stdin.write_all(chunk).await
-    }
-
-    /// Keeps a chunk for a later attempt, while there is room. What is there already stays of use.
-    async fn keep(&mut self, chunk: &[u8]) -> std::io::Result<()> {
-        let Some(spool) = &mut self.spool else { return Ok(()) };
-        let Some(room) = self.room.checked_sub(chunk.len() as u64) else {
-            self.spool = None;
-            return Ok(());
-        };
-        self.room = room;
-        let kept = match spool.write_all(chunk).await {
-            // tokio's files write behind our back; a later resume must not find less than was taken.
-            Ok(()) => spool.flush().await,
-            failed => failed,
-        };
-        match kept {
-            Err(error) if is_full(&error) => {
-                self.spool = None;
-                Ok(())
-            }
-            kept => kept,
+    async fn take(&mut self, chunk: Bytes) -> std::io::Result<()> {
+        if let Some(keeper) = &self.keeper
+            && !keeper.take(chunk.clone()).await
+        {
+            // What is there already stays of use.
+            self.keeper = None;
         }
+        self.stdin.write_all(&chunk).await
     }
 
     /// The child has seen everything; how it ended, and what it said.
@@ -131,9 +131,13 @@ impl Session {
         Ok((status, self.stderr.await.unwrap_or_default()))
     }
 
-    async fn kill(mut self) {
-        let _ = self.child.start_kill();
-        let _ = timeout(KILL_PATIENCE, self.child.wait()).await;
+    /// Nothing more comes. What is in the pipe still arrives, for a later attempt.
+    async fn leave(mut self) {
+        drop(self.stdin);
+        if timeout(END_PATIENCE, self.child.wait()).await.is_err() {
+            let _ = self.child.start_kill();
+            let _ = timeout(END_PATIENCE, self.child.wait()).await;
+        }
     }
 }
 
@@ -222,39 +226,46 @@ impl Node {
     ) -> Result<Box<dyn Receiver>, BackendError> {
         let entry = self.entry(volume);
         entry.slot.stop().await;
-        self.delete_left(volume).await?;
+        let busy = Arc::new(entry.slot.quiet().await);
         let spool = self.spool(volume);
         let landing = spool.landing(attempt());
-        let stream = Stream {
-            volume: volume.clone(),
-            to: to.clone(),
-            epoch: op.epoch,
-            landing: landing.clone(),
-        };
         let (about, snapshots) = (About::new(base, to), self.layout().snapshots(volume));
         let action = format!("could not prepare to receive volume `{volume}`");
-        let (path, prepared) = (spool.stream(), landing.clone());
-        let (offset, token) = self
-            .files(&action, &path, move |_| {
+        if self.btrfs().is_there(&self.layout().incoming(volume))? {
+            // What was not flushed yet counts as free.
+            let flush = |path: &Path| Ok(rustix::fs::syncfs(std::fs::File::open(path)?)?);
+            self.files(&action, &self.layout().incoming(volume), flush).await?;
+        }
+        let free = self.capacity()?.free.0;
+        // Another attempt writes again what is here, and the volume may still need all that it may have.
+        let again_max = if free < size.0 { 0 } else { free };
+        let prepare = spool.clone();
+        let held = self
+            .files(&action, &spool.skeleton(), move |_| {
                 std::fs::create_dir_all(snapshots)?;
-                spool.prepare(&about, &prepared)
+                prepare.prepare(&about, again_max)
             })
             .await?;
-        let open = File::options().create(true).append(true).open(&path).await;
-        let file = open.map_err(|error| self.btrfs().io(&action, &path, &error))?;
-        let room = self.capacity()?.free.0.saturating_sub(size.0) / SPOOL_SHARE;
-        let session = self.spawn(&landing, file, room, offset)?;
+        self.btrfs().delete_rubbish(&held.of_no_use).await?;
+        if again_max == 0 && !held.of_no_use.is_empty() {
+            self.btrfs().free_deleted(self.layout().root()).await;
+        }
+        let (path, room) = (spool.skeleton(), free.saturating_sub(size.0) / SPOOL_SHARE);
+        self.files(&action, &landing, move |landing| spool.land(landing)).await?;
+        let keeper = Keeper::begin(path, held.kept.is_some(), room, Arc::clone(&busy));
+        let session = self.spawn(&landing, keeper, held.kept, busy)?;
         let stop = entry.slot.begin(session).await;
-        let session = Arc::clone(&entry.slot.session);
+        let stream = Stream { volume: volume.clone(), to: to.clone(), epoch: op.epoch, landing };
+        let (token, session) = (held.token, Arc::clone(&entry.slot.session));
         Ok(Box::new(BtrfsReceiver { node: Arc::clone(self), stream, token, session, stop }))
     }
 
     fn spawn(
         &self,
         landing: &Path,
-        spool: File,
-        room: u64,
-        replay: u64,
+        keeper: Keeper,
+        replay: Option<Kept>,
+        busy: Arc<OwnedMutexGuard<()>>,
     ) -> Result<Session, BackendError> {
         let program = &self.btrfs().program;
         let failed = |error| self.btrfs().io("could not start `btrfs receive`", program, &error);
@@ -268,8 +279,10 @@ impl Node {
         let (Some(stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
             return Err(failed(std::io::Error::other("it has no pipes")));
         };
+        // A small pipe works as well, only slower.
+        let _ = rustix::pipe::fcntl_setpipe_size(stdin.as_fd(), PIPE);
         let stderr = tokio::spawn(complaints(stderr));
-        Ok(Session { child, stdin, stderr, spool: Some(spool), room, replay })
+        Ok(Session { child, stdin, stderr, keeper: Some(keeper), replay, _busy: busy })
     }
 
     pub(crate) async fn abort_receive(
@@ -315,19 +328,21 @@ impl Node {
                 reason: format!("it does not make snapshot `{}`", to.guid),
             });
         }
-        // `btrfs receive` flushes nothing. A snapshot of what it made flushes just that, and waits for no other volume.
-        let flush = self.spool(volume).flush();
-        self.btrfs().snapshot_read_only(&received(landing), &flush).await?;
-        self.steps.done("flushed")?;
-        let target = self.layout().snapshot(volume, &to.tag);
-        self.files("could not put a received snapshot in its place", landing, move |landing| {
-            std::fs::rename(landing, &target)?;
-            target.parent().map_or(Ok(()), sync_folder)
+        // `btrfs receive` flushes nothing. A snapshot of what it made flushes just that, waits for no other volume, and is
+        // as good as what it was made of: it has the same identity for senders and receivers, and appears durably or not
+        // at all.
+        let folder = self.layout().snapshot(volume, &to.tag);
+        self.files("could not make the folder of a snapshot", &folder, |folder| {
+            std::fs::create_dir_all(folder)
         })
         .await?;
+        self.steps.done("made folder")?;
+        self.btrfs().snapshot_read_only(&received(landing), &folder.join(SNAP)).await?;
         self.steps.done("placed")?;
-        self.discard_incoming(volume).await?;
-        self.snapshot_at(volume, &to.tag).await
+        let (discarded, snapshot) =
+            tokio::join!(self.discard_incoming(volume), self.snapshot_at(volume, &to.tag));
+        discarded?;
+        snapshot
     }
 
     /// The child refused the stream, or could not store it. Its bytes are of no use for another attempt.
@@ -347,6 +362,7 @@ impl Node {
         if let Err(error) = self.discard_incoming(&stream.volume).await {
             tracing::warn!(volume = %stream.volume, "{error}");
         }
+        self.btrfs().free_deleted(self.layout().root()).await;
     }
 
     fn refusal(&self, status: &ExitStatus, stderr: &[u8]) -> BackendError {
@@ -388,8 +404,7 @@ impl BtrfsReceiver {
         }
     }
 
-    async fn feed(&self, chunk: &[u8]) -> Result<(), BackendError> {
-        let path = self.node.spool(&self.stream.volume).stream();
+    async fn feed(&self, chunk: Bytes) -> Result<(), BackendError> {
         let mut session = self.session.lock().await;
         // Under the lock, so that nobody can begin another session in between.
         if self.stop.is_cancelled() {
@@ -397,7 +412,7 @@ impl BtrfsReceiver {
         }
         let Some(running) = session.as_mut() else { return Err(self.replaced()) };
         let fed = async {
-            running.replay(&path).await?;
+            running.replay().await?;
             running.take(chunk).await
         };
         let fed = tokio::select! {
@@ -409,8 +424,9 @@ impl BtrfsReceiver {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Err(self.node.give_up(&self.stream, broken).await);
         }
-        broken.kill().await;
-        Err(self.node.btrfs().io("could not keep a part of the stream", &path, &error))
+        broken.leave().await;
+        let path = self.node.spool(&self.stream.volume).skeleton();
+        Err(self.node.btrfs().io("could not pass on what was kept of the stream", &path, &error))
     }
 }
 
@@ -426,12 +442,12 @@ impl Receiver for BtrfsReceiver {
     }
 
     async fn write(&mut self, chunk: Bytes) -> Result<(), BackendError> {
-        self.feed(&chunk).await
+        self.feed(chunk).await
     }
 
     async fn finish(self: Box<Self>) -> Result<Snapshot, BackendError> {
         // Nothing may have come after a resume: then the child still has to see what was kept.
-        self.feed(&[]).await?;
+        self.feed(Bytes::new()).await?;
         let mut session = self.session.lock().await;
         if self.stop.is_cancelled() {
             return Err(self.replaced());
@@ -464,8 +480,12 @@ impl Drop for BtrfsReceiver {
         if !self.stop.is_cancelled()
             && let Ok(mut session) = self.session.try_lock()
         {
-            // Dropping the child kills it.
-            drop(session.take());
+            let Some(session) = session.take() else { return };
+            match Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(session.leave())),
+                // The program ends; dropping the child kills it.
+                Err(_) => drop(session),
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
-//! What arrived of an unfinished stream, kept on disk, since `btrfs receive` itself cannot be continued.
+//! What arrived of an unfinished stream, since `btrfs receive` itself cannot be continued: the skeleton of the stream, and
+//! the subvolumes that attempts left, which hold the rest.
 //!
-//! Nothing here is flushed: a prefix that a power cut damaged has another hash than the sender's, and the stream is then
-//! sent from its beginning.
+//! Nothing here is flushed: what a power cut tore is left out by its checksum, and if what is left is not what the sender
+//! has, its hash is another one and the stream is sent from its beginning.
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +18,8 @@ use crate::{
     backend::Node,
     layout::SNAP,
     settle::list,
-    sidecar::{self, gone_is_fine, replace},
+    sidecar::{self, gone_is_fine},
+    skeleton::{Kept, Next},
 };
 
 /// Which stream the kept bytes belong to.
@@ -32,7 +34,7 @@ pub(crate) struct About {
 impl About {
     pub(crate) fn new(base: Option<&Point>, to: &Point) -> Self {
         let base = base.map(|base| base.guid.0.clone());
-        Self { version: 1, base, to: to.guid.0.clone(), tag: to.tag.to_string() }
+        Self { version: 2, base, to: to.guid.0.clone(), tag: to.tag.to_string() }
     }
 }
 
@@ -47,13 +49,8 @@ impl Spool {
         Self { folder }
     }
 
-    pub(crate) fn stream(&self) -> PathBuf {
-        self.folder.join("stream")
-    }
-
-    /// A throw-away snapshot of what arrived, taken for its flush.
-    pub(crate) fn flush(&self) -> PathBuf {
-        self.folder.join("flush")
+    pub(crate) fn skeleton(&self) -> PathBuf {
+        self.folder.join("skeleton")
     }
 
     fn about(&self) -> PathBuf {
@@ -72,7 +69,7 @@ impl Spool {
 
     /// The subvolumes that earlier attempts left.
     pub(crate) fn left(&self) -> io::Result<Vec<PathBuf>> {
-        let mut left = vec![self.flush()];
+        let mut left = Vec::new();
         for name in list(&self.folder)? {
             if name.to_string_lossy().starts_with(LANDING) {
                 // Until it is complete, a received subvolume may go by any name that the stream says.
@@ -83,27 +80,43 @@ impl Spool {
         Ok(left)
     }
 
-    /// Makes the folder ready for `about`; bytes of another stream are thrown away. Answers how far it has come.
-    pub(crate) fn prepare(
-        &self,
-        about: &About,
-        landing: &Path,
-    ) -> io::Result<(u64, Option<ResumeToken>)> {
+    /// What attempts received, the latest first.
+    fn received(&self) -> io::Result<Vec<PathBuf>> {
+        let names = list(&self.folder)?.into_iter().rev();
+        let landings = names.filter(|name| name.to_string_lossy().starts_with(LANDING));
+        Ok(landings
+            .map(|name| received(&self.folder.join(name)))
+            .filter(|at| at.is_dir())
+            .collect())
+    }
+
+    /// Makes the folder ready for `about`, and says what of it is here; a stream of which more than `max` bytes are here,
+    /// or another one, is thrown away.
+    pub(crate) fn prepare(&self, about: &About, max: u64) -> io::Result<Held> {
         fs::create_dir_all(&self.folder)?;
         if self.read_about().as_ref() != Some(about) {
-            gone_is_fine(fs::remove_file(self.stream()))?;
-            replace(&self.about(), &serde_json::to_vec(about)?)?;
+            gone_is_fine(fs::remove_file(self.skeleton()))?;
+            // Not flushed either: bytes under a wrong description have a wrong hash.
+            fs::write(self.about(), serde_json::to_vec(about)?)?;
         }
+        let all = self.received()?;
+        let found = match Kept::open(&self.skeleton(), &all) {
+            Ok(kept) => Held::of(kept)?.filter(|held| held.bytes <= max),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let Some(held) = found else {
+            gone_is_fine(fs::remove_file(self.skeleton()))?;
+            return Ok(Held { of_no_use: self.left()?, ..Held::default() });
+        };
+        File::options().write(true).open(self.skeleton())?.set_len(held.place)?;
+        Ok(held)
+    }
+
+    /// The folder of a fresh attempt.
+    pub(crate) fn land(&self, landing: &Path) -> io::Result<()> {
         self.remove_landings()?;
-        fs::create_dir(landing)?;
-        match File::open(self.stream()) {
-            Ok(file) => {
-                let (offset, hash) = hash_prefix(file)?;
-                Ok((offset, (offset > 0).then(|| encode(offset, &hash))))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((0, None)),
-            Err(error) => Err(error),
-        }
+        fs::create_dir(landing)
     }
 
     /// Folders whose subvolume is gone. One in which something still dies is left for the next attempt.
@@ -117,9 +130,8 @@ impl Spool {
     }
 
     fn remove(&self) -> io::Result<()> {
-        gone_is_fine(fs::remove_file(self.stream()))?;
+        gone_is_fine(fs::remove_file(self.skeleton()))?;
         gone_is_fine(fs::remove_file(self.about()))?;
-        gone_is_fine(fs::remove_file(self.about().with_extension("new")))?;
         self.remove_landings()?;
         gone_is_fine(fs::remove_dir(&self.folder))
     }
@@ -139,18 +151,19 @@ impl Node {
             return Ok(());
         }
         self.delete_left(volume).await?;
+        // Whoever still keeps bytes of it is about to end.
+        let _quiet = self.entry(volume).slot.quiet().await;
         let spool = self.spool(volume);
         self.files("could not remove an unfinished receive", &folder, move |_| spool.remove()).await
     }
 
-    /// After a restart: what belongs to no volume, or to a snapshot that is here, is of no use any more.
+    /// After a restart: what belongs to no volume, to a snapshot that is here, or to who knows what, is of no use any more.
     pub(crate) async fn tidy_incoming(&self, volume: &VolumeId) -> Result<(), BackendError> {
         let orphaned = matches!(sidecar::read(self.layout(), volume), Ok(None));
-        let about = self.spool(volume).read_about();
         let points = self.points(volume).await?;
-        let here =
-            about.is_some_and(|about| points.iter().any(|(point, _)| point.guid.0 == about.to));
-        if orphaned || here { self.discard_incoming(volume).await } else { Ok(()) }
+        let here = |about: &About| points.iter().any(|(point, _)| point.guid.0 == about.to);
+        let of_use = self.spool(volume).read_about().is_some_and(|about| !here(&about));
+        if orphaned || !of_use { self.discard_incoming(volume).await } else { Ok(()) }
     }
 
     /// Removes the subvolumes of earlier attempts, and keeps the bytes.
@@ -164,14 +177,38 @@ impl Node {
     }
 }
 
-fn hash_prefix(mut file: File) -> io::Result<(u64, blake3::Hash)> {
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok((hasher.count(), hasher.finalize())),
-            n => {
-                hasher.update(&buffer[..n]);
+/// What of a stream is here already.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    /// How long the skeleton is, as far as all of it could be made a stream again.
+    place: u64,
+    /// How many bytes of the stream that are.
+    bytes: u64,
+    /// What a sender has to know; `None` where there is nothing.
+    pub(crate) token: Option<ResumeToken>,
+    /// What the stream is made again of.
+    pub(crate) kept: Option<Kept>,
+    /// Subvolumes of earlier attempts that hold nothing of it that a later one does not.
+    pub(crate) of_no_use: Vec<PathBuf>,
+}
+
+impl Held {
+    fn of(kept: Kept) -> io::Result<Option<Self>> {
+        let again = kept.again()?;
+        let (mut hasher, mut rest) = (blake3::Hasher::new(), kept);
+        loop {
+            match rest.next()? {
+                Next::More(bytes, kept) => {
+                    hasher.update(&bytes);
+                    rest = kept;
+                }
+                Next::End(kept) => {
+                    let bytes = hasher.count();
+                    let token = Some(encode(bytes, &hasher.finalize()));
+                    let (place, of_no_use) = (kept.place, kept.unused());
+                    let held = Self { place, bytes, token, kept: Some(again), of_no_use };
+                    return Ok((bytes > 0).then_some(held));
+                }
             }
         }
     }

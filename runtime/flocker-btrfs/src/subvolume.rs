@@ -134,6 +134,17 @@ impl Btrfs {
         self.run(&action, &args).await.map(drop)
     }
 
+    /// Waits until the space of subvolumes that were removed can be used again, which else takes half a minute: for where
+    /// it is needed at once. Fails in silence, since whoever needs it finds out.
+    pub(crate) async fn free_deleted(&self, root: &Path) {
+        for what in ["filesystem", "subvolume"] {
+            let args: [&OsStr; 3] = [what.as_ref(), "sync".as_ref(), root.as_ref()];
+            if let Err(error) = self.run("could not wait for removed subvolumes", &args).await {
+                tracing::debug!("{error}");
+            }
+        }
+    }
+
     /// Takes away, or gives back, the right to open files for writing. Commits a transaction, so it is durable.
     pub(crate) async fn set_read_only(
         &self,

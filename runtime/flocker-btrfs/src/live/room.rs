@@ -1,6 +1,6 @@
 //! Streams into pools that have little room.
 
-use std::fs;
+use std::{fs, os::unix::fs::FileExt};
 
 use flocker_model::{ByteSize, Point, Snapshot, VolumeId};
 use flocker_ports::{Backend, BackendError, Receiver};
@@ -58,25 +58,84 @@ async fn a_stream_that_fits_once_is_received() {
     assert_eq!(world.target.names_in("incoming"), [""; 0]);
 }
 
-/// Given a stream of which only a part could be kept, the next attempt goes on from there.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_could_be_kept_of_a_stream_is_not_sent_again() {
-    let world = World::new().await;
-    let (volume, to) = filled(&world.source, "large", 64).await;
-    let (target, size) = (world.target.backend(), ByteSize::mib(400));
-    let mut first = target.receive(&op(ONE), &volume, None, &to, &size.into()).await.unwrap();
-    let whole = feed(&world.source, &mut *first, &volume, &to).await.unwrap();
+/// Receives three quarters of a stream, and then all of it. Answers how much was here the second time.
+async fn cut_and_resumed(
+    world: &World,
+    volume: &VolumeId,
+    to: &Point,
+    size: ByteSize,
+    meanwhile: impl AsyncFnOnce(),
+) -> (usize, usize) {
+    let (source, target) = (world.source.backend(), world.target.backend());
+    let chunks = source.send(volume, None, to, None).await.unwrap();
+    let whole: Vec<_> = chunks.map(Result::unwrap).collect().await;
+    let length: usize = whole.iter().map(|chunk| chunk.len()).sum();
+    let mut first = target.receive(&op(ONE), volume, None, to, &size.into()).await.unwrap();
+    let mut fed = 0;
+    for chunk in whole {
+        if fed < length * 3 / 4 {
+            fed += chunk.len();
+            first.write(chunk).await.unwrap();
+        }
+    }
     drop(first);
+    meanwhile().await;
 
-    let mut second = target.receive(&op(ONE), &volume, None, &to, &size.into()).await.unwrap();
+    let mut second = target.receive(&op(ONE), volume, None, to, &size.into()).await.unwrap();
     let held = usize::try_from(second.held().0).unwrap();
-    let rest = feed(&world.source, &mut *second, &volume, &to).await.unwrap();
+    let rest = feed(&world.source, &mut *second, volume, to).await.unwrap();
     second.finish().await.unwrap();
 
-    assert!((1..whole).contains(&held), "held {held} of {whole}");
-    assert_eq!(held + rest, whole);
+    assert_eq!(held + rest, length);
+    assert_eq!(world.target.names_in("incoming"), [""; 0]);
+    (held, fed)
+}
+
+/// Given a stream that was cut before its end, nothing of it is sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_received_is_not_sent_again() {
+    let world = World::new().await;
+    let (volume, to) = filled(&world.source, "large", 64).await;
+
+    let (held, fed) = cut_and_resumed(&world, &volume, &to, ByteSize::mib(200), async || ()).await;
+
+    // Less than one command.
+    assert!((fed - (64 << 10)..=fed).contains(&held), "held {held} of {fed}");
     let received = world.target.root().join("snapshots/large/one/snap/data/f");
     assert!(fs::read(received).unwrap() == vec![7; 64 << 20]);
+}
+
+/// Given an attempt of which the disk lost a part, what comes after it is sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_lost_since_is_sent_again() {
+    let world = World::new().await;
+    let (volume, to) = filled(&world.source, "large", 64).await;
+    let lose = async || {
+        let entry = world.target.backend().node().entry(&volume);
+        drop(entry.slot.quiet().await);
+        let incoming = world.target.root().join("incoming/large");
+        let mut landings = fs::read_dir(incoming).unwrap().map(|entry| entry.unwrap().path());
+        let landing = landings.find(|path| path.is_dir()).unwrap();
+        let file = fs::File::options().write(true).open(landing.join("snap/data/f")).unwrap();
+        file.write_all_at(&[0; 4096], 40 << 20).unwrap();
+    };
+
+    let (held, _) = cut_and_resumed(&world, &volume, &to, ByteSize::mib(200), lose).await;
+
+    assert!((39 << 20..41 << 20).contains(&held), "held {held}");
+    let received = world.target.root().join("snapshots/large/one/snap/data/f");
+    assert!(fs::read(received).unwrap() == vec![7; 64 << 20]);
+}
+
+/// Given a pool without room for a second copy, the attempt that was cut makes room for the next, which begins again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_stream_that_fits_once_is_received_again() {
+    let world = World::new().await;
+    let (volume, to) = filled(&world.source, "large", 320).await;
+
+    let (held, _) = cut_and_resumed(&world, &volume, &to, ByteSize::mib(400), async || ()).await;
+
+    assert_eq!(held, 0);
 }
 
 /// Given a stream that is larger than the target's pool, the error says so, and what came of it is gone again.
