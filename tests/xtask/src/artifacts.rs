@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result};
@@ -93,13 +94,27 @@ pub(crate) fn zfs_helper() -> PathBuf {
 /// Builds the program that talks to OpenZFS, where the checkout has it. It is a package of its own, as it links with a
 /// library of the system that nothing else needs.
 pub(crate) fn build_zfs_helper() -> Result<()> {
-    let folder = crate::root().join("runtime/flocker-zfs-helper");
+    let folder = zfs_helper_source();
     if !has_manifest(&folder) {
         return Ok(());
     }
-    let mut build = shell::cargo(&folder);
+    shell::run(zfs_helper_build(&folder)?.arg("build"))
+}
+
+/// The same, optimised; returns where it is.
+pub(crate) fn release_zfs_helper() -> Result<PathBuf> {
+    shell::run(zfs_helper_build(&zfs_helper_source())?.args(["build", "--release"]))?;
+    Ok(target_folder().join("release/flocker-zfs-helper"))
+}
+
+fn zfs_helper_source() -> PathBuf {
+    crate::root().join("runtime/flocker-zfs-helper")
+}
+
+fn zfs_helper_build(folder: &Path) -> Result<Command> {
+    let mut build = shell::cargo(folder);
     build.env("CARGO_TARGET_DIR", target_folder()).envs(guest::link_environment()?);
-    shell::run(build.arg("build"))
+    Ok(build)
 }
 
 /// The daemon and the command; returns their folder.

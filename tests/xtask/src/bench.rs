@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
 use crate::{
-    artifacts,
+    artifacts, guest, say,
     setup::{self, Need},
     shell,
 };
@@ -33,7 +33,8 @@ const PEERS: [Need; 3] = [
 enum What {
     /// What a placement decision costs, natively and by a plugin.
     Plugins,
-    /// What a stream costs beside `socat`, `mbuffer` and `btrfs send | btrfs receive`. Root.
+    /// What a stream costs beside `socat`, `mbuffer`, `btrfs send | btrfs receive` and, in a guest, `zfs send | zfs receive`.
+    /// Root.
     Replication,
 }
 
@@ -55,6 +56,16 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     };
     let mut cargo = shell::cargo(&crate::root());
     cargo.args(["bench", "--package", package, "--bench", bench, "--"]);
+    if let What::Replication = options.what {
+        match guest::possible() {
+            Ok(()) => {
+                guest::ensure_built(options.yes)?;
+                cargo.env("FLOCKER_ZFS_HELPER", artifacts::release_zfs_helper()?);
+                cargo.arg("--guest").arg(guest::script("guest.sh").get_program());
+            }
+            Err(reason) => say::line(&format!("there will be no rows of ZFS: {reason}")),
+        }
+    }
     if options.json {
         cargo.arg("--json");
     }

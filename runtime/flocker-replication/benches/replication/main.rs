@@ -1,5 +1,8 @@
 //! What a stream costs beside what people would use instead: the transport alone against `socat` and `mbuffer`, streams
-//! of btrfs against `btrfs send | btrfs receive`. `cargo xtask bench replication` builds what this needs; root.
+//! of btrfs against `btrfs send | btrfs receive`, and of ZFS against `zfs send | zfs receive`. Root.
+//!
+//! `cargo xtask bench replication` builds what this needs. With `--guest` and the script that boots guests it runs itself
+//! in one, with `--zfs`, for the streams of ZFS.
 //!
 //! All contenders take turns within one run, and medians are shown: these numbers are ratios, not promises.
 
@@ -12,6 +15,7 @@
 
 mod pools;
 mod synthetic;
+mod zfs;
 
 use std::{
     net::SocketAddr,
@@ -27,7 +31,11 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{pools::Pair, synthetic::Synthetic};
+use crate::{
+    pools::{BtrfsPair, Pair},
+    synthetic::Synthetic,
+    zfs::ZfsPair,
+};
 
 /// So much is sent where nothing but the transport is measured.
 const SYNTHETIC: u64 = 2 << 30;
@@ -163,38 +171,58 @@ async fn transport(rows: &mut Vec<Row>) {
     rows.extend([socat, mbuffer]);
 }
 
-async fn streams_of_btrfs(rows: &mut Vec<Row>) {
-    const PEER: &str = "btrfs send | btrfs receive";
-    let mut full = Row::new("full stream of btrfs", PEER, 0.97);
-    let mut increment = Row::new("incremental stream of btrfs", PEER, 0.97);
-    for _ in 0..ROUNDS {
+/// A full stream and an increment of it, ours and theirs in turns.
+async fn streams<P: Pair>(mut full: Row, mut increment: Row) -> [Row; 2] {
+    for round in 0..ROUNDS {
         // Pools of its own for each turn: one that holds more is slower.
-        let pair = Pair::new().await;
+        let pair = P::new().await;
         let stop = CancellationToken::new();
-        let address = receiving(pair.target.backend(), &stop).await;
-        let sender = Sender::new(pair.source.backend(), SenderConfig::default());
-        pair.write("full", pools::FULL);
-        let one = pair.snapshot("one").await;
-        let (took, bytes) = send(&sender, address, None, one.clone()).await;
-        full.ours.push(rate(bytes, took));
-        full.theirs.push(rate(bytes, pair.bare(None, "one")));
-        pair.write("increment", pools::INCREMENT);
-        let two = pair.snapshot("two").await;
-        let (took, bytes) = send(&sender, address, Some(one), two).await;
-        increment.ours.push(rate(bytes, took));
-        increment.theirs.push(rate(bytes, pair.bare(Some("one"), "two")));
+        let address = receiving(pair.target(), &stop).await;
+        let sender = Sender::new(pair.source(), SenderConfig::default());
+        let mut base: Option<Point> = None;
+        let sizes = [("full", P::FULL), ("increment", P::INCREMENT)];
+        for ((name, size), row) in sizes.into_iter().zip([&mut full, &mut increment]) {
+            pair.write(name, size).await;
+            let to = pair.snapshot(name).await;
+            // Whoever comes second finds the caches warm, and a pool that holds more.
+            for turn in 0..2 {
+                pair.rest();
+                if (round + turn) % 2 == 0 {
+                    let (took, _) = send(&sender, address, base.clone(), to.clone()).await;
+                    row.ours.push(rate(size as u64, took));
+                } else {
+                    let base = base.as_ref().map(|base| base.tag.as_str());
+                    row.theirs.push(rate(size as u64, pair.bare(base, name)));
+                }
+            }
+            base = Some(to);
+        }
         stop.cancel();
     }
-    rows.extend([full, increment]);
+    [full, increment]
 }
 
-#[tokio::main]
-async fn main() {
-    let json = std::env::args().any(|argument| argument == "--json");
-    let mut rows = vec![];
-    transport(&mut rows).await;
-    streams_of_btrfs(&mut rows).await;
-    for row in &rows {
+/// The rows of ZFS, by this program in a guest that the script `guest` boots.
+fn in_guest(guest: &str) -> Vec<serde_json::Value> {
+    let ended = Command::new(guest)
+        .args(["run", "-e", "-t", "1800", "-m", "2048", "-d", "4G", "-d", "4G", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--zfs", "--json"])
+        .env("ZFS_GUEST_DISKS", "/dev/vda /dev/vdb")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(ended.status.success(), "the guest ended with {}", ended.status);
+    let said = String::from_utf8(ended.stdout).unwrap();
+    let (table, json) = said.trim_end().rsplit_once('\n').unwrap();
+    println!("{table}");
+    let said: serde_json::Value = serde_json::from_str(json).unwrap();
+    said["rows"].as_array().unwrap().clone()
+}
+
+fn show(rows: &[Row]) {
+    for row in rows {
         let (value, peer) = (median(&row.ours), median(&row.theirs));
         println!(
             "{:28} {:7.0} MiB/s   {:27} {:7.0} MiB/s   {:.2} (goal {:.2})",
@@ -206,8 +234,31 @@ async fn main() {
             row.goal
         );
     }
-    if json {
-        let rows: Vec<_> = rows.iter().map(Row::json).collect();
-        println!("{}", json!({"bench": "replication", "rounds": ROUNDS, "rows": rows}));
+}
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let place = |what: &str| arguments.iter().position(|argument| argument == what);
+    let mut rows = vec![];
+    if place("--zfs").is_some() {
+        const PEER: &str = "zfs send | zfs receive";
+        let full = Row::new("full stream of zfs", PEER, 0.97);
+        let increment = Row::new("incremental stream of zfs", PEER, 0.97);
+        rows.extend(streams::<ZfsPair>(full, increment).await);
+    } else {
+        const PEER: &str = "btrfs send | btrfs receive";
+        let full = Row::new("full stream of btrfs", PEER, 0.97);
+        let increment = Row::new("incremental stream of btrfs", PEER, 0.97);
+        transport(&mut rows).await;
+        rows.extend(streams::<BtrfsPair>(full, increment).await);
+    }
+    show(&rows);
+    let mut all: Vec<_> = rows.iter().map(Row::json).collect();
+    if let Some(guest) = place("--guest").and_then(|at| arguments.get(at + 1)) {
+        all.extend(in_guest(guest));
+    }
+    if place("--json").is_some() {
+        println!("{}", json!({"bench": "replication", "rounds": ROUNDS, "rows": all}));
     }
 }

@@ -1,4 +1,4 @@
-//! Two btrfs pools in files, for us and for `btrfs send | btrfs receive`.
+//! Pools to stream between, for us and for the bare commands beside us; and two of btrfs, in files.
 
 use std::{
     fs,
@@ -14,25 +14,59 @@ use flocker_ports::{Backend, Op};
 
 use crate::volume;
 
-/// Bytes of a first stream, and of one that brings what changed.
-pub(crate) const FULL: usize = 512 << 20;
-pub(crate) const INCREMENT: usize = 64 << 20;
+/// Two empty pools with a volume in the first, and beside it what the bare commands send and receive.
+pub(crate) trait Pair: Sized {
+    /// Bytes of a first stream.
+    const FULL: usize;
+    /// Bytes of one that brings what changed.
+    const INCREMENT: usize;
+
+    async fn new() -> Self;
+
+    fn source(&self) -> Arc<dyn Backend>;
+
+    fn target(&self) -> Arc<dyn Backend>;
+
+    /// The same bytes for both.
+    async fn write(&self, file: &str, length: usize);
+
+    /// A snapshot of both.
+    async fn snapshot(&self, name: &str) -> Point;
+
+    /// Waits until the pools have done what they put off, so that nobody pays for who came before.
+    fn rest(&self);
+
+    /// What the bare commands take for it, until what they received is as durable as ours.
+    fn bare(&self, base: Option<&str>, to: &str) -> Duration;
+}
+
+/// Bytes that neither repeat nor compress.
+pub(crate) fn noise(seed: &str, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(seed.as_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+pub(crate) fn op() -> Op {
+    Op { id: OperationId::new("o-1").unwrap(), epoch: Epoch(1) }
+}
+
+pub(crate) fn run(line: &str) {
+    let ended = Command::new("bash").args(["-o", "pipefail", "-c", line]).output().unwrap();
+    assert!(ended.status.success(), "{line}: {}", String::from_utf8_lossy(&ended.stderr));
+}
 
 /// How large a pool's file claims to be.
 const POOL: ByteSize = ByteSize::gib(6);
 
-pub(crate) struct Pool {
+struct Pool {
     folder: tempfile::TempDir,
     backend: Option<Arc<BtrfsBackend>>,
 }
 
-pub(crate) struct Pair {
-    pub(crate) source: Pool,
-    pub(crate) target: Pool,
-}
-
-fn op() -> Op {
-    Op { id: OperationId::new("o-1").unwrap(), epoch: Epoch(1) }
+pub(crate) struct BtrfsPair {
+    source: Pool,
+    target: Pool,
 }
 
 impl Pool {
@@ -47,7 +81,7 @@ impl Pool {
         Self { folder, backend }
     }
 
-    pub(crate) fn backend(&self) -> Arc<dyn Backend> {
+    fn backend(&self) -> Arc<dyn Backend> {
         self.backend.clone().unwrap()
     }
 
@@ -71,15 +105,11 @@ impl Drop for Pool {
     }
 }
 
-fn run(line: &str) {
-    let ended = Command::new("bash").args(["-o", "pipefail", "-c", line]).output().unwrap();
-    assert!(ended.status.success(), "{line}: {}", String::from_utf8_lossy(&ended.stderr));
-}
+impl Pair for BtrfsPair {
+    const FULL: usize = 512 << 20;
+    const INCREMENT: usize = 64 << 20;
 
-impl Pair {
-    /// Two empty pools with a volume in the first; and beside it, for `btrfs` alone, a subvolume in the first and a folder
-    /// in the second.
-    pub(crate) async fn new() -> Self {
+    async fn new() -> Self {
         let (source, target) = (Pool::new().await, Pool::new().await);
         source.backend().create(&op(), &volume(), &ByteSize::gib(4).into(), None).await.unwrap();
         run(&format!("btrfs subvolume create {}/bare", source.mount().display()));
@@ -87,27 +117,37 @@ impl Pair {
         Self { source, target }
     }
 
-    /// The same bytes for both. They neither repeat nor compress.
-    pub(crate) fn write(&self, file: &str, length: usize) {
-        let mut bytes = vec![0; length];
-        blake3::Hasher::new().update(file.as_bytes()).finalize_xof().fill(&mut bytes);
-        let live = self.source.mount().join("live").join(volume().as_str()).join("data");
+    fn source(&self) -> Arc<dyn Backend> {
+        self.source.backend()
+    }
+
+    fn target(&self) -> Arc<dyn Backend> {
+        self.target.backend()
+    }
+
+    async fn write(&self, file: &str, length: usize) {
+        let bytes = noise(file, length);
+        let live = self.source().attach(&op(), &volume()).await.unwrap().path;
         fs::write(live.join(file), &bytes).unwrap();
         fs::write(self.source.mount().join("bare").join(file), &bytes).unwrap();
-        run("sync");
     }
 
-    /// A snapshot of both.
-    pub(crate) async fn snapshot(&self, name: &str) -> Point {
+    async fn snapshot(&self, name: &str) -> Point {
         let root = self.source.mount();
         let root = root.display();
-        run(&format!("btrfs subvolume snapshot -r {root}/bare {root}/bare-{name} && sync"));
+        run(&format!("btrfs subvolume snapshot -r {root}/bare {root}/bare-{name}"));
         let tag = SnapshotTag::new(name).unwrap();
-        self.source.backend().snapshot(&op(), &[volume()], &tag).await.unwrap().remove(0).point
+        self.source().snapshot(&op(), &[volume()], &tag).await.unwrap().remove(0).point
     }
 
-    /// `btrfs send | btrfs receive`, and what it received made durable, as ours is.
-    pub(crate) fn bare(&self, base: Option<&str>, to: &str) -> Duration {
+    fn rest(&self) {
+        for pool in [&self.source, &self.target] {
+            run(&format!("btrfs filesystem sync {}", pool.mount().display()));
+        }
+    }
+
+    /// `btrfs receive` flushes nothing, so that is done after it.
+    fn bare(&self, base: Option<&str>, to: &str) -> Duration {
         let (from, into) = (self.source.mount(), self.target.mount());
         let (from, into) = (from.display(), into.display());
         let parent = base.map(|base| format!("-p {from}/bare-{base}")).unwrap_or_default();

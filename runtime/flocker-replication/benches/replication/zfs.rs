@@ -1,0 +1,107 @@
+//! Two ZFS pools on the disks of a guest, for us and for `zfs send | zfs receive`.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use flocker_model::{ByteSize, Point, SnapshotTag};
+use flocker_ports::Backend;
+use flocker_zfs::{ZfsBackend, ZfsConfig};
+
+use crate::{
+    pools::{Pair, noise, op, run},
+    volume,
+};
+
+struct Pool {
+    name: &'static str,
+    backend: Option<Arc<ZfsBackend>>,
+}
+
+pub(crate) struct ZfsPair {
+    source: Pool,
+    target: Pool,
+    folder: tempfile::TempDir,
+}
+
+impl Pool {
+    async fn new(name: &'static str, disk: &str, mounts: PathBuf) -> Self {
+        run(&format!("zpool create -f -o cachefile=none -m none {name} {disk}"));
+        let helper = std::env::var_os("FLOCKER_ZFS_HELPER").unwrap().into();
+        let (parent, secrets) = (format!("{name}/flocker"), mounts.with_extension("secrets"));
+        let config = ZfsConfig { parent, mounts, helper, secrets, zfs: None };
+        Self { name, backend: Some(Arc::new(ZfsBackend::open(config).await.unwrap())) }
+    }
+
+    fn backend(&self) -> Arc<dyn Backend> {
+        self.backend.clone().unwrap()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.backend = None;
+        // Whoever still reads from it is about to end.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let destroy =
+            || Command::new("zpool").args(["destroy", "-f", self.name]).output().unwrap().status;
+        while !destroy().success() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Pair for ZfsPair {
+    const FULL: usize = 256 << 20;
+    const INCREMENT: usize = 64 << 20;
+
+    async fn new() -> Self {
+        let disks = std::env::var("ZFS_GUEST_DISKS").unwrap();
+        let (one, two) = disks.split_once(' ').unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let source = Pool::new("benchsource", one, folder.path().join("source")).await;
+        let target = Pool::new("benchtarget", two, folder.path().join("target")).await;
+        source.backend().create(&op(), &volume(), &ByteSize::gib(1).into(), None).await.unwrap();
+        let bare = folder.path().join("bare");
+        run(&format!("zfs create -o mountpoint={} {}/bare", bare.display(), source.name));
+        Self { source, target, folder }
+    }
+
+    fn source(&self) -> Arc<dyn Backend> {
+        self.source.backend()
+    }
+
+    fn target(&self) -> Arc<dyn Backend> {
+        self.target.backend()
+    }
+
+    async fn write(&self, file: &str, length: usize) {
+        let bytes = noise(file, length);
+        let live = self.source().attach(&op(), &volume()).await.unwrap().path;
+        fs::write(live.join(file), &bytes).unwrap();
+        fs::write(self.folder.path().join("bare").join(file), &bytes).unwrap();
+    }
+
+    async fn snapshot(&self, name: &str) -> Point {
+        run(&format!("zfs snapshot {}/bare@{name}", self.source.name));
+        let tag = SnapshotTag::new(name).unwrap();
+        self.source().snapshot(&op(), &[volume()], &tag).await.unwrap().remove(0).point
+    }
+
+    fn rest(&self) {
+        run(&format!("zpool sync {} {}", self.source.name, self.target.name));
+    }
+
+    /// With the same blocks in the stream as ours has. ZFS answers when what it received is durable.
+    fn bare(&self, base: Option<&str>, to: &str) -> Duration {
+        let (from, into) = (self.source.name, self.target.name);
+        let base = base.map(|base| format!("-i @{base}")).unwrap_or_default();
+        let began = Instant::now();
+        run(&format!("zfs send -L -e -c {base} {from}/bare@{to} | zfs receive -u {into}/bare"));
+        began.elapsed()
+    }
+}
