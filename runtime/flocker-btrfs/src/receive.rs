@@ -115,8 +115,8 @@ impl Session {
     }
 
     async fn take(&mut self, chunk: Bytes) -> std::io::Result<()> {
-        if let Some(keeper) = &self.keeper
-            && !keeper.take(chunk.clone()).await
+        if let Some(keeper) = &mut self.keeper
+            && !keeper.take(&chunk).await
         {
             // What is there already stays of use.
             self.keeper = None;
