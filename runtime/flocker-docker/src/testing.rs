@@ -7,10 +7,16 @@ use std::{
     fs::{self, File},
     io,
     net::{IpAddr, Ipv4Addr},
-    os::unix::{fs::symlink, process::CommandExt},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::symlink,
+            net::{SocketAddr, UnixListener},
+            process::CommandExt,
+        },
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -29,7 +35,8 @@ pub const IMAGE: &str = "flocker-test:1";
 /// How long a daemon may take to come or go on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-static N_STARTED: AtomicU32 = AtomicU32::new(0);
+/// So many test daemons have networks of their own.
+const NUMBERS: u32 = 512;
 
 /// A dockerd, its containers and networks, until it is dropped.
 #[derive(Debug)]
@@ -37,7 +44,22 @@ pub struct TestDocker {
     folder: TempDir,
     /// Names the cgroup and chooses the addresses, so that several may run side by side.
     number: u32,
+    /// A name that only one process has at a time, and that goes with it.
+    _claim: UnixListener,
     daemon: Option<Child>,
+}
+
+/// A number that no other test daemon of this machine has.
+fn claim() -> io::Result<(u32, UnixListener)> {
+    for offset in 0..NUMBERS {
+        let number = (std::process::id() + offset) % NUMBERS;
+        let name = SocketAddr::from_abstract_name(format!("flocker-test-docker-{number}"))?;
+        match UnixListener::bind_addr(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            claimed => return Ok((number, claimed?)),
+        }
+    }
+    Err(io::Error::other("too many test daemons run"))
 }
 
 impl TestDocker {
@@ -55,8 +77,8 @@ impl TestDocker {
             }
         }
         let folder = tempfile::Builder::new().prefix("flocker-docker-").tempdir()?;
-        let number = (std::process::id() + N_STARTED.fetch_add(1, Ordering::Relaxed) * 4099) % 512;
-        let mut docker = Self { folder, number, daemon: None };
+        let (number, claim) = claim()?;
+        let mut docker = Self { folder, number, _claim: claim, daemon: None };
         docker.launch(false).await?;
         docker.import().await?;
         Ok(docker)
