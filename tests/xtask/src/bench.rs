@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: measures what must not become slow, beside its peers, in one run. Judges nothing by itself.
 
-use anyhow::{Result, ensure};
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 
 use crate::{
@@ -33,9 +35,34 @@ const PEERS: [Need; 3] = [
 enum What {
     /// What a placement decision costs, natively and by a plugin.
     Plugins,
-    /// What a stream costs beside `socat`, `mbuffer`, `btrfs send | btrfs receive` and, in a guest, `zfs send | zfs receive`.
+    /// What a stream costs beside `socat`, `mbuffer`, `btrfs send | btrfs receive` and, in a guest, `zfs send | zfs receive`,
+    /// and a tick of many volumes beside `syncoid` and `bzfs`.
     /// Root.
     Replication,
+}
+
+/// syncoid and bzfs, as Debian and PyPI have them: unpacked beside what is built, for they are wanted in a guest alone, and
+/// installing one would bring the kernel module of ZFS.
+fn peers_of_ticks() -> Result<PathBuf> {
+    const PACKAGES: [&str; 3] = ["sanoid", "libconfig-inifiles-perl", "libcapture-tiny-perl"];
+    let folder = artifacts::target_folder().join("bench-peers");
+    if folder.join("python/bzfs_main").is_dir() {
+        return Ok(folder);
+    }
+    say::line("fetching syncoid and bzfs, with which a tick is compared");
+    let downloads = folder.join("packages");
+    fs::create_dir_all(&downloads).context("could not make a folder for the peers")?;
+    let mut download = shell::command("apt-get");
+    download.current_dir(&downloads).args(["download", "-q", "-o", "APT::Sandbox::User=root"]);
+    shell::output(download.args(PACKAGES))?;
+    for package in fs::read_dir(&downloads).context("could not list the packages")? {
+        let package = package.context("could not list the packages")?.path();
+        shell::output(shell::command("dpkg").arg("-x").args([&package, &folder]))?;
+    }
+    let mut pip = shell::command("python3");
+    pip.args(["-m", "pip", "install", "-q", "--no-deps", "--target"]).arg(folder.join("python"));
+    shell::output(pip.arg("bzfs"))?;
+    Ok(folder)
 }
 
 /// Builds what the benchmark needs, and runs it.
@@ -62,6 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
                 guest::ensure_built(options.yes)?;
                 cargo.env("FLOCKER_ZFS_HELPER", artifacts::release_zfs_helper()?);
                 cargo.arg("--guest").arg(guest::script("guest.sh").get_program());
+                cargo.arg("--peers").arg(peers_of_ticks()?);
             }
             Err(reason) => say::line(&format!("there will be no rows of ZFS: {reason}")),
         }

@@ -2,7 +2,8 @@
 //! of btrfs against `btrfs send | btrfs receive`, and of ZFS against `zfs send | zfs receive`. Root.
 //!
 //! `cargo xtask bench replication` builds what this needs. With `--guest` and the script that boots guests it runs itself
-//! in one, with `--zfs`, for the streams of ZFS.
+//! in one, with `--zfs` for the streams of ZFS, and with `--ticks` and the folder of the peers for what is done again and
+//! again for many volumes.
 //!
 //! All contenders take turns within one run, and medians are shown: these numbers are ratios, not promises.
 
@@ -15,6 +16,7 @@
 
 mod pools;
 mod synthetic;
+mod ticks;
 mod zfs;
 
 use std::{
@@ -46,7 +48,8 @@ const ROUNDS: usize = 7;
 /// One row of the table.
 struct Row {
     name: &'static str,
-    /// Bytes in a second, of each turn.
+    unit: &'static str,
+    /// In a second, of each turn.
     ours: Vec<f64>,
     peer: &'static str,
     theirs: Vec<f64>,
@@ -55,18 +58,22 @@ struct Row {
 
 impl Row {
     fn new(name: &'static str, peer: &'static str, goal: f64) -> Self {
-        Self { name, ours: vec![], peer, theirs: vec![], goal }
+        Self { name, unit: "bytes/s", ours: vec![], peer, theirs: vec![], goal }
     }
 
     fn json(&self) -> serde_json::Value {
         let (value, peer_value) = (median(&self.ours), median(&self.theirs));
         let ratio = value / peer_value;
         json!({
-            "name": self.name, "value": value.round(), "unit": "bytes/s", "peer": self.peer,
-            "peer_value": peer_value.round(), "ratio": (ratio * 1000.0).round() / 1000.0,
+            "name": self.name, "value": tenth(value), "unit": self.unit, "peer": self.peer,
+            "peer_value": tenth(peer_value), "ratio": (ratio * 1000.0).round() / 1000.0,
             "goal": self.goal, "holds": ratio >= self.goal,
         })
     }
+}
+
+fn tenth(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
 }
 
 fn median(of: &[f64]) -> f64 {
@@ -96,16 +103,26 @@ async fn receiving(backend: Arc<dyn Backend>, stop: &CancellationToken) -> Socke
     address
 }
 
-/// Sends one snapshot, and returns how long that took and how many bytes crossed.
+/// Sends one snapshot of the volume, and returns how long that took and how many bytes crossed.
 async fn send(
     sender: &Sender,
     address: SocketAddr,
     base: Option<Point>,
     to: Point,
 ) -> (Duration, u64) {
+    send_of(sender, address, &volume(), base, to).await
+}
+
+async fn send_of(
+    sender: &Sender,
+    address: SocketAddr,
+    volume: &VolumeId,
+    base: Option<Point>,
+    to: Point,
+) -> (Duration, u64) {
     let job = SendJob {
         operation: OperationId::new("o-1").unwrap(),
-        volume: volume(),
+        volume: volume.clone(),
         epoch: Epoch(1),
         base,
         to,
@@ -203,11 +220,12 @@ async fn streams<P: Pair>(mut full: Row, mut increment: Row) -> [Row; 2] {
 }
 
 /// The rows of ZFS, by this program in a guest that the script `guest` boots.
-fn in_guest(guest: &str) -> Vec<serde_json::Value> {
+fn in_guest(guest: &str, peers: Option<&str>) -> Vec<serde_json::Value> {
     let ended = Command::new(guest)
-        .args(["run", "-e", "-t", "1800", "-m", "2048", "-d", "4G", "-d", "4G", "--"])
+        .args(["run", "-e", "-t", "3000", "-m", "2048", "-d", "4G", "-d", "4G", "--"])
         .arg(std::env::current_exe().unwrap())
         .args(["--zfs", "--json"])
+        .args(peers.iter().flat_map(|folder| ["--ticks", folder]))
         .env("ZFS_GUEST_DISKS", "/dev/vda /dev/vdb")
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -224,12 +242,16 @@ fn in_guest(guest: &str) -> Vec<serde_json::Value> {
 fn show(rows: &[Row]) {
     for row in rows {
         let (value, peer) = (median(&row.ours), median(&row.theirs));
+        let shown = |value: f64| match row.unit {
+            "bytes/s" => format!("{:7.0} MiB/s", value / f64::from(1 << 20)),
+            unit => format!("{value:7.1} {unit}"),
+        };
         println!(
-            "{:28} {:7.0} MiB/s   {:27} {:7.0} MiB/s   {:.2} (goal {:.2})",
+            "{:28} {}   {:27} {}   {:.2} (goal {:.2})",
             row.name,
-            value / f64::from(1 << 20),
+            shown(value),
             row.peer,
-            peer / f64::from(1 << 20),
+            shown(peer),
             value / peer,
             row.goal
         );
@@ -240,13 +262,18 @@ fn show(rows: &[Row]) {
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let place = |what: &str| arguments.iter().position(|argument| argument == what);
+    let named = |what: &str| place(what).and_then(|at| arguments.get(at + 1)).map(String::as_str);
     let mut rows = vec![];
     if place("--zfs").is_some() {
         const PEER: &str = "zfs send | zfs receive";
         let full = Row::new("full stream of zfs", PEER, 0.97);
         let increment = Row::new("incremental stream of zfs", PEER, 0.97);
         rows.extend(streams::<ZfsPair>(full, increment).await);
-    } else {
+    }
+    if let Some(folder) = named("--ticks") {
+        rows.extend(ticks::ticks(folder).await);
+    }
+    if rows.is_empty() {
         const PEER: &str = "btrfs send | btrfs receive";
         let full = Row::new("full stream of btrfs", PEER, 0.97);
         let increment = Row::new("incremental stream of btrfs", PEER, 0.97);
@@ -255,8 +282,8 @@ async fn main() {
     }
     show(&rows);
     let mut all: Vec<_> = rows.iter().map(Row::json).collect();
-    if let Some(guest) = place("--guest").and_then(|at| arguments.get(at + 1)) {
-        all.extend(in_guest(guest));
+    if let Some(guest) = named("--guest") {
+        all.extend(in_guest(guest, named("--peers")));
     }
     if place("--json").is_some() {
         println!("{}", json!({"bench": "replication", "rounds": ROUNDS, "rows": all}));

@@ -55,6 +55,13 @@ impl Drop for Pool {
     }
 }
 
+impl ZfsPair {
+    /// The pools of the source and of the target.
+    pub(crate) fn names(&self) -> (&'static str, &'static str) {
+        (self.source.name, self.target.name)
+    }
+}
+
 impl Pair for ZfsPair {
     const FULL: usize = 256 << 20;
     const INCREMENT: usize = 64 << 20;
