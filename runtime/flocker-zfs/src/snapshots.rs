@@ -77,28 +77,17 @@ impl Node {
         &self,
         which: &[(VolumeId, SnapshotTag)],
     ) -> Result<Vec<Option<ByteSize>>, BackendError> {
-        let name = |tag: &SnapshotTag| Value::Text(format!("{MARK}{tag}"));
-        let mut answers = vec![None; which.len()];
-        // The same volume may be asked about twice; a program takes each name once.
-        let mut rest: Vec<usize> = (0..which.len()).collect();
-        while let Some(&first) = rest.first() {
-            let mut asked = BTreeMap::new();
-            rest.retain(|&at| {
-                let place = asked.entry(self.dataset(&which[at].0)).or_insert(at);
-                *place != at
-            });
-            let volumes: Map =
-                asked.iter().map(|(set, at)| (set.clone(), name(&which[*at].1))).collect();
-            let arguments = Map::from([("volumes".to_owned(), volumes.into())]);
-            let program = include_str!("programs/written.lua");
-            let answer = self.program(program, false, arguments).await;
-            let about = self.about("could not ask what was written to", &which[first].0);
-            let answer = answer.map_err(|error| about.explain(error))?;
-            for (dataset, at) in asked {
-                answers[at] = answer.get(&dataset).and_then(Value::number).map(ByteSize);
-            }
-        }
-        Ok(answers)
+        let Some((first, _)) = which.first() else { return Ok(Vec::new()) };
+        let name = |(volume, tag): &(VolumeId, SnapshotTag)| {
+            format!("{}@{MARK}{tag}", self.dataset(volume))
+        };
+        let asked: Map = which.iter().map(|one| (name(one), Value::Bool(true))).collect();
+        let arguments = Map::from([("snapshots".to_owned(), asked.into())]);
+        let answer = self.program(include_str!("programs/written.lua"), false, arguments).await;
+        let about = self.about("could not ask what was written to", first);
+        let answer = answer.map_err(|error| about.explain(error))?;
+        let written = |one| answer.get(&name(one)).and_then(Value::number).map(ByteSize);
+        Ok(which.iter().map(written).collect())
     }
 
     pub(crate) async fn destroy_snapshots(

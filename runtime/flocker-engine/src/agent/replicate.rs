@@ -45,7 +45,8 @@ struct Replicator {
     agent: Agent,
     peers: Arc<dyn Peers>,
     keeper: Keeper,
-    /// What is under way, each for a group; it ends when the group is no duty any more.
+    /// What is under way. What is for one group ends when that is no duty any more; snapshots are taken of several at once,
+    /// and one more does no harm.
     tasks: JoinSet<Vec<Event>>,
     groups: BTreeMap<GroupId, CancellationToken>,
     streams: BTreeMap<CopyId, Streams>,

@@ -1,9 +1,10 @@
--- The bytes that were written to each volume since a snapshot of it. Those that cannot be told are left out.
+-- The bytes that were written to a volume since each of these snapshots. Those that are not there are left out.
 args = ...
 local answer = {}
-for dataset, name in pairs(args["volumes"]) do
-    if zfs.exists(dataset .. "@" .. name) then
-        answer[dataset] = zfs.get_prop(dataset, "written@" .. name)
+for snapshot in pairs(args["snapshots"]) do
+    if zfs.exists(snapshot) then
+        local at = string.find(snapshot, "@")
+        answer[snapshot] = zfs.get_prop(string.sub(snapshot, 1, at - 1), "written" .. string.sub(snapshot, at))
     end
 end
 return answer

@@ -10,8 +10,9 @@ use std::{
 use flocker_model::{Epoch, Point, SnapshotTag, Volume, VolumeId};
 use flocker_planner::replicas::{Command, Event, Failure, GroupId, Last, News, What};
 use flocker_ports::{Op, VolumeEpoch};
+use tokio::time::timeout;
 
-use super::{here, in_time, operation, text};
+use super::{ANSWER_WITHIN, here, in_time, operation, text};
 use crate::agent::Agent;
 
 /// Clocks of file systems are coarse: what was written so shortly before a snapshot may not be in it.
@@ -32,7 +33,7 @@ impl Agent {
         // Where that is not known, a snapshot more does no harm.
         let idle = in_time(self.idle(&due)).await.unwrap_or_default();
         let busy: Vec<&Due> = due.iter().filter(|due| !due.is_idle(&idle)).collect();
-        let together = in_time(self.take_together(&busy)).await.unwrap_or_default();
+        let together = timeout(ANSWER_WITHIN, self.take_together(&busy)).await.unwrap_or_default();
         let each = due.iter().map(async |due| {
             let points = if due.is_idle(&idle) {
                 Ok(None)
@@ -72,10 +73,7 @@ impl Agent {
     }
 
     /// One call for all volumes of one epoch.
-    async fn take_together(
-        &self,
-        due: &[&Due],
-    ) -> Result<BTreeMap<(VolumeId, SnapshotTag), Point>, Failure> {
+    async fn take_together(&self, due: &[&Due]) -> BTreeMap<(VolumeId, SnapshotTag), Point> {
         let mut by_epoch: BTreeMap<(Epoch, &SnapshotTag), Vec<VolumeId>> = BTreeMap::new();
         for due in due {
             for volume in &due.volumes {
@@ -89,7 +87,7 @@ impl Agent {
             let taken = taken.unwrap_or_default().into_iter().map(|snapshot| snapshot.point);
             ids.into_iter().map(|id| (id, tag.clone())).zip(taken).collect::<Vec<_>>()
         });
-        Ok(futures::future::join_all(calls).await.into_iter().flatten().collect())
+        futures::future::join_all(calls).await.into_iter().flatten().collect()
     }
 
     async fn take_alone(&self, due: &Due) -> Result<Vec<(VolumeId, Point)>, Failure> {
