@@ -7,15 +7,17 @@ use flocker_system::command::{command, output, tail};
 
 use crate::state::Label;
 
-/// Runs `zfs ARGS`. Answers what it printed, or why it failed.
-pub(crate) async fn zfs(program: &Path, args: &[&str]) -> Result<String, String> {
-    let mut zfs = command(program);
-    zfs.args(args);
-    let output = output(zfs).await.map_err(|error| format!("`{}`: {error}", program.display()))?;
+/// Runs a program of ZFS. Answers what it printed, or why it failed.
+pub(crate) async fn run(program: &Path, args: &[&str]) -> Result<String, String> {
+    let mut process = command(program);
+    process.args(args);
+    let output =
+        output(process).await.map_err(|error| format!("`{}`: {error}", program.display()))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(format!("`zfs` ended with {}: {}", output.status, tail(&output.stderr)))
+    let name = program.file_name().unwrap_or_default().display();
+    Err(format!("`{name}` ended with {}: {}", output.status, tail(&output.stderr)))
 }
 
 /// The arguments that list all volumes below `parent`. Every column is one that ZFS knows without work.
@@ -79,7 +81,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_says_what_the_program_said() {
-        let failed = zfs(Path::new("/bin/ls"), &["/nowhere-at-all"]).await.unwrap_err();
+        let failed = run(Path::new("/bin/ls"), &["/nowhere-at-all"]).await.unwrap_err();
 
         assert!(failed.contains("nowhere-at-all"), "{failed}");
     }

@@ -7,9 +7,9 @@ use std::{
 };
 
 use flocker_model::ByteSize;
-use flocker_system::command::{command, find, output, tail};
+use flocker_system::command::find;
 
-use crate::backend::OpenError;
+use crate::{backend::OpenError, command::run};
 
 /// A pool in a file of ours. Its name is that of the file, without what follows the dot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,15 +74,4 @@ impl PoolFile {
     fn failed(&self, reason: &dyn std::fmt::Display) -> OpenError {
         OpenError::File { path: self.path.clone(), reason: reason.to_string() }
     }
-}
-
-async fn run(program: &Path, args: &[&str]) -> Result<String, String> {
-    let mut zpool = command(program);
-    zpool.args(args);
-    let output =
-        output(zpool).await.map_err(|error| format!("`{}`: {error}", program.display()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(format!("`zpool {}`: {}", args.first().unwrap_or(&""), tail(&output.stderr)))
 }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::{
     backend::Node,
-    command::{list_volumes, parse_volumes, zfs},
+    command::{list_volumes, parse_volumes, run},
     helper::CallError,
     mount, plan,
     state::{Found, MARK, State, Want},
@@ -33,7 +33,7 @@ impl Node {
                     args.extend(set.iter().map(String::as_str));
                     args.push(&dataset);
                     let about = self.about("could not put in order", volume);
-                    zfs(&self.zfs, &args).await.map_err(|reason| about.failed(reason))?;
+                    run(&self.zfs, &args).await.map_err(|reason| about.failed(reason))?;
                 }
                 if change == Ordering::Greater {
                     self.reserve(volume, room).await;
@@ -60,7 +60,7 @@ impl Node {
     /// Has the pool keep room for the volume, or let go of it. A pool that has none keeps the volume all the same.
     async fn reserve(&self, volume: &VolumeId, room: ByteSize) {
         let property = format!("refreservation={}", room.0);
-        if let Err(reason) = zfs(&self.zfs, &["set", &property, &self.dataset(volume)]).await {
+        if let Err(reason) = run(&self.zfs, &["set", &property, &self.dataset(volume)]).await {
             tracing::warn!(%volume, "room for it could not be reserved: {reason}");
         }
     }
@@ -139,7 +139,7 @@ impl Node {
 
     /// Finishes or removes what a crash left. Answers one line per volume that could not be put in order.
     pub(crate) async fn repair(&self) -> Result<Vec<String>, BackendError> {
-        let text = zfs(&self.zfs, &list_volumes(&self.parent)).await.map_err(|reason| {
+        let text = run(&self.zfs, &list_volumes(&self.parent)).await.map_err(|reason| {
             let action = format!("could not list the volumes below `{}`", self.parent);
             BackendError::Failed { action, reason }
         })?;

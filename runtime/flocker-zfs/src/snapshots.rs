@@ -34,7 +34,8 @@ impl Node {
             ("volumes".to_owned(), asked.into()),
         ]);
         for _ in 0..TRIES {
-            let program = include_str!("programs/snapshot.lua");
+            let program =
+                concat!(include_str!("programs/own.lua"), include_str!("programs/snapshot.lua"));
             let answer = self.program(program, true, arguments.clone()).await;
             let answer = answer.map_err(|error| self.about(action, first).explain(error))?;
             let text = |name: &str| answer.get(name).and_then(Value::text).unwrap_or_default();

@@ -15,7 +15,7 @@ use flocker_zfs_wire::{Call, Map, Value};
 
 use crate::{
     backend::Node,
-    command::{list_volumes, parse_volumes, zfs},
+    command::{list_volumes, parse_volumes, run},
     errors::{About, describe},
     mount,
     plan::{self, Step},
@@ -90,7 +90,9 @@ impl Node {
             .collect();
         let arguments =
             Map::from([("volumes".to_owned(), volumes.into()), ("mark".to_owned(), MARK.into())]);
-        let answer = self.program(include_str!("programs/commit.lua"), true, arguments).await;
+        let program =
+            concat!(include_str!("programs/own.lua"), include_str!("programs/commit.lua"));
+        let answer = self.program(program, true, arguments).await;
         let answer = answer.map_err(|error| about.explain(error))?;
         let text = |name: &str| answer.get(name).and_then(Value::text).unwrap_or_default();
         let number = |name: &str| answer.get(name).and_then(Value::number).unwrap_or_default();
@@ -339,7 +341,7 @@ impl Node {
     /// Every volume that can be read. A damaged one is left out here and is an error in `stat`: it must not make the others
     /// unknown, and nobody takes its absence for leave to make it anew, since `create` refuses too.
     pub(crate) async fn volumes(&self) -> Result<Vec<VolumeState>, BackendError> {
-        let text = zfs(&self.zfs, &list_volumes(&self.parent)).await.map_err(|reason| {
+        let text = run(&self.zfs, &list_volumes(&self.parent)).await.map_err(|reason| {
             let action = format!("could not list the volumes below `{}`", self.parent);
             BackendError::Failed { action, reason }
         })?;

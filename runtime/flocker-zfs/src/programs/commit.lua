@@ -2,14 +2,6 @@
 args = ...
 local mark = args["mark"]
 
-local function own(dataset, name)
-    local value, source = zfs.get_prop(dataset, "io.flocker:" .. name)
-    if source == dataset then
-        return value
-    end
-    return ""
-end
-
 -- The newest of our snapshots, other people's left out.
 local function newest(dataset)
     local found, latest = nil, -1

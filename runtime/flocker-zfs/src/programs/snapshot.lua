@@ -3,14 +3,6 @@
 args = ...
 local name = args["name"]
 
-local function own(dataset, property)
-    local value, source = zfs.get_prop(dataset, "io.flocker:" .. property)
-    if source == dataset then
-        return value
-    end
-    return ""
-end
-
 local missing = {}
 for dataset, epoch in pairs(args["volumes"]) do
     if not zfs.exists(dataset) then
