@@ -1,5 +1,5 @@
-//! Keeps the skeleton of a stream on disk while the stream goes on. A favour to a later attempt: it holds up nobody, and
-//! where it cannot go on, the stream does.
+//! Keeps the skeleton of a stream on disk while the stream goes on. A favour to a later attempt: it holds up the
+//! stream only where the disk is far slower, and where it cannot go on, the stream does.
 
 use std::{
     fs::File,

@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write, process::Command};
 
-use flocker_model::ByteSize;
+use flocker_model::{ByteSize, VolumeOptions};
 use flocker_ports::{Backend, contract::backend as contract};
 
 use super::{ONE, SIZE, TestPool, create_soon, op, tag, unmount, volume};
@@ -251,4 +251,32 @@ async fn subvolumes_inside_a_volume_are_refused_by_name_and_removed_with_it() {
 
     assert_eq!(backend.stat(&volume).await.unwrap(), None);
     assert_eq!(pool.names_in("live"), [""; 0]);
+}
+
+/// Given how a volume is to be compressed, its folder says so to every file made in it; what btrfs cannot keep is refused by
+/// name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_is_compressed_as_its_options_say_and_others_are_refused() {
+    /// `FS_NOCOMP_FL` of `linux/fs.h`.
+    const NOT_COMPRESSED: u32 = 0x400;
+    let pool = TestPool::new().await;
+    for (how, kept) in [("off", None), ("lz4", Some("lzo")), ("zstd", Some("zstd"))] {
+        let id = volume(how);
+        let options = VolumeOptions { compression: Some(how.parse().unwrap()), ..SIZE.into() };
+        pool.backend().create(&op(ONE), &id, &options, None).await.unwrap();
+        let at = pool.backend().attach(&op(ONE), &id).await.unwrap().path.join("f");
+        fs::write(&at, "a").unwrap();
+        let mut value = [0; 16];
+        let found = rustix::fs::getxattr(&at, "btrfs.compression", &mut value);
+        assert_eq!(found.ok().map(|length| str::from_utf8(&value[..length]).unwrap()), kept);
+        let flags = rustix::fs::ioctl_getflags(fs::File::open(&at).unwrap()).unwrap();
+        assert_eq!(flags.bits() & NOT_COMPRESSED != 0, kept.is_none(), "{how}");
+    }
+    let secret = VolumeOptions { secret: Some("k".parse().unwrap()), ..SIZE.into() };
+    let reserved = VolumeOptions { reserved: true, ..SIZE.into() };
+    for (options, word) in [(secret, "`secret`"), (reserved, "`reserve`")] {
+        let made = pool.backend().create(&op(ONE), &volume("x"), &options, None).await;
+        let refused = made.unwrap_err().to_string();
+        assert!(refused.contains(word) && refused.contains("hint"), "{refused}");
+    }
 }

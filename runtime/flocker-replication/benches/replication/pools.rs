@@ -27,11 +27,27 @@ pub(crate) trait Pair: Sized {
 
     fn target(&self) -> Arc<dyn Backend>;
 
+    /// What the bare commands send a snapshot of.
+    fn bare_folder(&self) -> PathBuf;
+
+    /// Takes that snapshot.
+    fn snapshot_bare(&self, name: &str);
+
     /// The same bytes for both.
-    async fn write(&self, file: &str, length: usize);
+    async fn write(&self, file: &str, length: usize) {
+        let bytes = noise(file, length);
+        let live = self.source().attach(&op(), &volume()).await.unwrap().path;
+        for folder in [live, self.bare_folder()] {
+            fs::write(folder.join(file), &bytes).unwrap();
+        }
+    }
 
     /// A snapshot of both.
-    async fn snapshot(&self, name: &str) -> Point;
+    async fn snapshot(&self, name: &str) -> Point {
+        self.snapshot_bare(name);
+        let tag = SnapshotTag::new(name).unwrap();
+        self.source().snapshot(&op(), &[volume()], &tag).await.unwrap().remove(0).point
+    }
 
     /// Waits until the pools have done what they put off, so that nobody pays for who came before.
     fn rest(&self);
@@ -54,6 +70,18 @@ pub(crate) fn op() -> Op {
 pub(crate) fn run(line: &str) {
     let ended = Command::new("bash").args(["-o", "pipefail", "-c", line]).output().unwrap();
     assert!(ended.status.success(), "{line}: {}", String::from_utf8_lossy(&ended.stderr));
+}
+
+/// Tries until it is done, or ten seconds are over: whoever still reads from a pool is about to end.
+pub(crate) fn until(done: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    true
 }
 
 /// How large a pool's file claims to be.
@@ -93,14 +121,8 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.backend = None;
-        // Whoever still reads from it is about to end.
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !Command::new("umount").arg(self.mount()).output().unwrap().status.success() {
-            if Instant::now() > deadline {
-                drop(Command::new("umount").arg("-l").arg(self.mount()).output());
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        if !until(|| Command::new("umount").arg(self.mount()).output().unwrap().status.success()) {
+            drop(Command::new("umount").arg("-l").arg(self.mount()).output());
         }
     }
 }
@@ -125,19 +147,14 @@ impl Pair for BtrfsPair {
         self.target.backend()
     }
 
-    async fn write(&self, file: &str, length: usize) {
-        let bytes = noise(file, length);
-        let live = self.source().attach(&op(), &volume()).await.unwrap().path;
-        fs::write(live.join(file), &bytes).unwrap();
-        fs::write(self.source.mount().join("bare").join(file), &bytes).unwrap();
+    fn bare_folder(&self) -> PathBuf {
+        self.source.mount().join("bare")
     }
 
-    async fn snapshot(&self, name: &str) -> Point {
+    fn snapshot_bare(&self, name: &str) {
         let root = self.source.mount();
         let root = root.display();
         run(&format!("btrfs subvolume snapshot -r {root}/bare {root}/bare-{name}"));
-        let tag = SnapshotTag::new(name).unwrap();
-        self.source().snapshot(&op(), &[volume()], &tag).await.unwrap().remove(0).point
     }
 
     fn rest(&self) {

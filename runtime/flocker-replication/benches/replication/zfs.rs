@@ -1,19 +1,18 @@
 //! Two ZFS pools on the disks of a guest, for us and for `zfs send | zfs receive`.
 
 use std::{
-    fs,
     path::PathBuf,
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use flocker_model::{ByteSize, Point, SnapshotTag};
+use flocker_model::ByteSize;
 use flocker_ports::Backend;
 use flocker_zfs::{ZfsBackend, ZfsConfig};
 
 use crate::{
-    pools::{Pair, noise, op, run},
+    pools::{Pair, op, run, until},
     volume,
 };
 
@@ -45,13 +44,8 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.backend = None;
-        // Whoever still reads from it is about to end.
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let destroy =
-            || Command::new("zpool").args(["destroy", "-f", self.name]).output().unwrap().status;
-        while !destroy().success() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let destroy = || Command::new("zpool").args(["destroy", "-f", self.name]).output().unwrap();
+        until(|| destroy().status.success());
     }
 }
 
@@ -86,17 +80,12 @@ impl Pair for ZfsPair {
         self.target.backend()
     }
 
-    async fn write(&self, file: &str, length: usize) {
-        let bytes = noise(file, length);
-        let live = self.source().attach(&op(), &volume()).await.unwrap().path;
-        fs::write(live.join(file), &bytes).unwrap();
-        fs::write(self.folder.path().join("bare").join(file), &bytes).unwrap();
+    fn bare_folder(&self) -> PathBuf {
+        self.folder.path().join("bare")
     }
 
-    async fn snapshot(&self, name: &str) -> Point {
+    fn snapshot_bare(&self, name: &str) {
         run(&format!("zfs snapshot {}/bare@{name}", self.source.name));
-        let tag = SnapshotTag::new(name).unwrap();
-        self.source().snapshot(&op(), &[volume()], &tag).await.unwrap().remove(0).point
     }
 
     fn rest(&self) {
