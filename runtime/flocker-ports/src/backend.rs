@@ -10,6 +10,8 @@ use flocker_model::{
 };
 use futures::Stream;
 
+use crate::VolumeEpoch;
+
 /// Who asks for a change. The same operation asking for the same change again is answered as if nothing had been lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Op {
@@ -160,6 +162,17 @@ pub trait Backend: Send + Sync + fmt::Debug {
         tag: &SnapshotTag,
     ) -> Result<Vec<Snapshot>, BackendError>;
 
+    /// As [`Backend::snapshot`] of volumes that need not be of one epoch, in one change. `None` where storage has nothing to
+    /// gain from that, or where it was not done for all: asked for on its own, each says why.
+    async fn snapshot_together(
+        &self,
+        _id: &OperationId,
+        _volumes: &[VolumeEpoch],
+        _tag: &SnapshotTag,
+    ) -> Option<Vec<Snapshot>> {
+        None
+    }
+
     /// The volume's snapshots, oldest first.
     async fn snapshots(&self, volume: &VolumeId) -> Result<Vec<Snapshot>, BackendError>;
 
@@ -170,6 +183,15 @@ pub trait Backend: Send + Sync + fmt::Debug {
         volume: &VolumeId,
         which: &[Point],
     ) -> Result<Change, BackendError>;
+
+    /// As [`Backend::destroy_snapshots`] of many volumes, in one change. `None` as with [`Backend::snapshot_together`].
+    async fn destroy_snapshots_together(
+        &self,
+        _id: &OperationId,
+        _which: &[(VolumeEpoch, Vec<Point>)],
+    ) -> Option<Vec<Change>> {
+        None
+    }
 
     /// Where the live volume's files are. Refused unless it is live at `op.epoch`.
     async fn attach(&self, op: &Op, volume: &VolumeId) -> Result<Attachment, BackendError>;

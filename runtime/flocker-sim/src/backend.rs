@@ -21,11 +21,12 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use flocker_model::{
-    ByteSize, Capacity, Point, Snapshot, SnapshotTag, Timestamp, VolumeId, VolumeOptions,
-    VolumeState,
+    ByteSize, Capacity, OperationId, Point, Snapshot, SnapshotTag, Timestamp, VolumeId,
+    VolumeOptions, VolumeState,
 };
 use flocker_ports::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
+    VolumeEpoch,
 };
 use futures::{StreamExt, stream as streams};
 use tokio::time::Instant;
@@ -179,6 +180,17 @@ impl Backend for SimBackend {
         self.call("backend.snapshot", |pool| pool.snapshot(op, volumes, tag, now))
     }
 
+    async fn snapshot_together(
+        &self,
+        id: &OperationId,
+        volumes: &[VolumeEpoch],
+        tag: &SnapshotTag,
+    ) -> Option<Vec<Snapshot>> {
+        let now = self.now();
+        let take = |pool: &mut Pool| pool.snapshot_together(id, volumes, tag, now);
+        self.call("backend.snapshot_together", take).ok()
+    }
+
     async fn snapshots(&self, volume: &VolumeId) -> Result<Vec<Snapshot>, BackendError> {
         self.call("backend.snapshots", |pool| pool.snapshots(volume))
     }
@@ -190,6 +202,15 @@ impl Backend for SimBackend {
         which: &[Point],
     ) -> Result<Change, BackendError> {
         self.call("backend.destroy_snapshots", |pool| pool.destroy_snapshots(op, volume, which))
+    }
+
+    async fn destroy_snapshots_together(
+        &self,
+        id: &OperationId,
+        which: &[(VolumeEpoch, Vec<Point>)],
+    ) -> Option<Vec<Change>> {
+        let destroy = |pool: &mut Pool| pool.destroy_snapshots_together(id, which);
+        self.call("backend.destroy_snapshots_together", destroy).ok()
     }
 
     async fn attach(&self, op: &Op, volume: &VolumeId) -> Result<Attachment, BackendError> {

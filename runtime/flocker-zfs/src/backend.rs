@@ -9,10 +9,12 @@ use std::{
 
 use async_trait::async_trait;
 use flocker_model::{
-    ByteSize, Capacity, Point, Snapshot, SnapshotTag, VolumeId, VolumeOptions, VolumeState,
+    ByteSize, Capacity, OperationId, Point, Snapshot, SnapshotTag, VolumeId, VolumeOptions,
+    VolumeState,
 };
 use flocker_ports::{
     Attachment, Backend, BackendError, ByteStream, Change, Description, Op, Receiver, ResumeToken,
+    VolumeEpoch,
 };
 use flocker_system::command::find;
 use flocker_zfs_wire::{Call, Map, Value};
@@ -222,6 +224,11 @@ impl Node {
         changes.lock_owned().await
     }
 
+    /// As [`Node::turn`], if nobody else changes the volume.
+    fn turn_now(&self, volume: &VolumeId) -> Option<OwnedMutexGuard<()>> {
+        Arc::clone(&self.entry(volume).changes).try_lock_owned().ok()
+    }
+
     /// Works on files and mounts away from the threads that serve everybody: a disk may take its time.
     pub(crate) async fn files<T: Send + 'static>(
         &self,
@@ -340,7 +347,21 @@ impl Backend for ZfsBackend {
         for volume in ordered {
             turns.push(self.node.turn(volume).await);
         }
-        self.node.snapshot(op, volumes, tag).await
+        let at_epoch = |id: &VolumeId| VolumeEpoch { id: id.clone(), epoch: op.epoch };
+        let volumes: Vec<VolumeEpoch> = volumes.iter().map(at_epoch).collect();
+        self.node.snapshot(&op.id, &volumes, tag).await
+    }
+
+    async fn snapshot_together(
+        &self,
+        id: &OperationId,
+        volumes: &[VolumeEpoch],
+        tag: &SnapshotTag,
+    ) -> Option<Vec<Snapshot>> {
+        // The others do not wait for one that somebody works on, for however long.
+        let _turns: Vec<_> =
+            volumes.iter().map(|volume| self.node.turn_now(&volume.id)).collect::<Option<_>>()?;
+        self.node.snapshot(id, volumes, tag).await.ok()
     }
 
     async fn snapshots(&self, volume: &VolumeId) -> Result<Vec<Snapshot>, BackendError> {
@@ -354,7 +375,19 @@ impl Backend for ZfsBackend {
         which: &[Point],
     ) -> Result<Change, BackendError> {
         let _turn = self.node.turn(volume).await;
-        self.node.destroy_snapshots(op, volume, which).await
+        let volume = VolumeEpoch { id: volume.clone(), epoch: op.epoch };
+        let changes = self.node.destroy_snapshots(&op.id, &[(volume, which.to_vec())]).await?;
+        Ok(changes.first().copied().unwrap_or(Change::None))
+    }
+
+    async fn destroy_snapshots_together(
+        &self,
+        id: &OperationId,
+        which: &[(VolumeEpoch, Vec<Point>)],
+    ) -> Option<Vec<Change>> {
+        let _turns: Vec<_> =
+            which.iter().map(|(v, _)| self.node.turn_now(&v.id)).collect::<Option<_>>()?;
+        self.node.destroy_snapshots(id, which).await.ok()
     }
 
     async fn attach(&self, op: &Op, volume: &VolumeId) -> Result<Attachment, BackendError> {

@@ -2,33 +2,34 @@
 
 use std::collections::BTreeMap;
 
-use flocker_model::{ByteSize, Guid, Point, Snapshot, SnapshotTag, VolumeId};
-use flocker_ports::{BackendError, Change, Op};
+use flocker_model::{ByteSize, Epoch, Guid, OperationId, Point, Snapshot, SnapshotTag, VolumeId};
+use flocker_ports::{BackendError, Change, Op, VolumeEpoch};
 use flocker_zfs_wire::{Call, Map, Value};
+use futures::future::try_join_all;
 
 use crate::{
     backend::Node,
     plan,
     state::{MARK, snapshot_of_values},
-    verbs::{Effect, Said, TRIES},
+    verbs::{TRIES, guid},
 };
 
 impl Node {
     /// One call and one transaction group, however many volumes there are.
     pub(crate) async fn snapshot(
         &self,
-        op: &Op,
-        volumes: &[VolumeId],
+        id: &OperationId,
+        volumes: &[VolumeEpoch],
         tag: &SnapshotTag,
     ) -> Result<Vec<Snapshot>, BackendError> {
         let action = "could not snapshot";
-        let Some(first) = volumes.first() else { return Ok(Vec::new()) };
-        let by_dataset: BTreeMap<String, &VolumeId> =
-            volumes.iter().map(|volume| (self.dataset(volume), volume)).collect();
-        // Numbers of a program have a sign; no epoch comes near.
-        let epoch = Value::Signed(i64::try_from(op.epoch.0).unwrap_or(i64::MAX));
-        let asked: Map =
-            by_dataset.keys().map(|dataset| (dataset.clone(), epoch.clone())).collect();
+        let Some(VolumeEpoch { id: first, .. }) = volumes.first() else { return Ok(Vec::new()) };
+        let by_dataset: BTreeMap<String, &VolumeEpoch> =
+            volumes.iter().map(|volume| (self.dataset(&volume.id), volume)).collect();
+        let asked: Map = by_dataset
+            .iter()
+            .map(|(dataset, volume)| (dataset.clone(), signed(volume.epoch)))
+            .collect();
         let arguments = Map::from([
             ("name".to_owned(), format!("{MARK}{tag}").into()),
             ("volumes".to_owned(), asked.into()),
@@ -41,14 +42,15 @@ impl Node {
             let text = |name: &str| answer.get(name).and_then(Value::text).unwrap_or_default();
             let object = text("object");
             let dataset = object.split_once('@').map_or(object, |(dataset, _)| dataset);
-            let volume = by_dataset.get(dataset).copied().unwrap_or(first);
+            let volume = by_dataset.get(dataset).map_or(first, |volume| &volume.id);
             match text("outcome") {
                 "done" => return self.taken(volumes, tag, &answer),
                 "refused" => return Err(self.refused(&self.about(action, volume), &answer)),
                 // One is not there, or not as it must be; the first of them is said. If all are by now, once more.
                 _ => {
-                    for volume in volumes {
-                        plan::snapshot(op, volume, &*self.need(volume).await?, tag)?;
+                    for VolumeEpoch { id: volume, epoch } in volumes {
+                        let op = Op { id: id.clone(), epoch: *epoch };
+                        plan::snapshot(&op, volume, &*self.need(volume).await?, tag)?;
                     }
                 }
             }
@@ -58,12 +60,12 @@ impl Node {
 
     fn taken(
         &self,
-        volumes: &[VolumeId],
+        volumes: &[VolumeEpoch],
         tag: &SnapshotTag,
         answer: &Map,
     ) -> Result<Vec<Snapshot>, BackendError> {
         let taken = answer.get("taken").and_then(Value::list);
-        let one = |volume: &VolumeId| {
+        let one = |VolumeEpoch { id: volume, .. }: &VolumeEpoch| {
             let values = taken.and_then(|taken| taken.get(&self.dataset(volume)));
             let snapshot = values.and_then(Value::list).and_then(|v| snapshot_of_values(tag, v));
             snapshot.map(|(_, snapshot)| snapshot).ok_or_else(|| {
@@ -91,36 +93,79 @@ impl Node {
         Ok(which.iter().map(written).collect())
     }
 
+    /// One call and one transaction group for all snapshots, however many volumes there are, and another for bookmarks. In
+    /// the order of the volumes, what became of each; or nothing was removed.
     pub(crate) async fn destroy_snapshots(
         &self,
-        op: &Op,
-        volume: &VolumeId,
-        which: &[Point],
-    ) -> Result<Change, BackendError> {
+        id: &OperationId,
+        which: &[(VolumeEpoch, Vec<Point>)],
+    ) -> Result<Vec<Change>, BackendError> {
         let action = "could not remove snapshots of";
+        let Some((VolumeEpoch { id: first, .. }, _)) = which.first() else { return Ok(vec![]) };
+        let program =
+            concat!(include_str!("programs/own.lua"), include_str!("programs/destroy.lua"));
+        let asked: Map = which.iter().map(|(v, points)| self.to_destroy(v, points)).collect();
+        let arguments = Map::from([("volumes".to_owned(), asked.into())]);
         for _ in 0..TRIES {
-            let state = self.need(volume).await?;
-            plan::refuse_stale(op, volume, state.label.epoch)?;
-            let destroy: Vec<Point> =
-                state.points().filter(|point| which.contains(point)).cloned().collect();
-            let marks = self.marks(volume).await?;
-            let marks: Vec<_> = marks.into_iter().filter(|(_, p)| which.contains(p)).collect();
-            if destroy.is_empty() && marks.is_empty() {
-                return Ok(Change::None);
+            let answer = self.program(program, true, arguments.clone()).await;
+            let answer = answer.map_err(|error| self.about(action, first).explain(error))?;
+            let text = |name: &str| answer.get(name).and_then(Value::text).unwrap_or_default();
+            let is_of =
+                |(volume, _): &&(VolumeEpoch, _)| self.dataset(&volume.id) == text("dataset");
+            let volume = which.iter().find(is_of).map_or(first, |(volume, _)| &volume.id);
+            match text("outcome") {
+                "done" => {
+                    let destroyed = answer.get("destroyed").and_then(Value::list);
+                    return self.forget(which, destroyed.unwrap_or(&Map::new())).await;
+                }
+                "refused" => return Err(self.refused(&self.about(action, volume), &answer)),
+                // One is not there, or not as it must be; the first of them is said. If all are by now, once more.
+                _ => {
+                    for (VolumeEpoch { id: volume, epoch }, _) in which {
+                        let op = Op { id: id.clone(), epoch: *epoch };
+                        plan::refuse_stale(&op, volume, self.need(volume).await?.label.epoch)?;
+                    }
+                }
             }
-            let change = Effect { destroy, ..Effect::default() };
-            let said = self.commit(action, vec![(volume, &*state, change)]).await?;
-            let Said::Done { n_destroyed } = said else { continue };
-            // A bookmark goes after its snapshot: whoever is killed in between can still send from it.
-            let names: Vec<String> = marks.into_iter().map(|(name, _)| name).collect();
-            let any = n_destroyed > 0 || !names.is_empty();
-            if !names.is_empty() {
-                let forgotten = self.helper.call(Call::DestroyBookmarks { names }).await;
-                forgotten.map_err(|error| self.about(action, volume).explain(error))?;
-            }
-            return Ok(if any { Change::Made } else { Change::None });
         }
-        Err(self.restless(action, volume))
+        Err(self.restless(action, first))
+    }
+
+    /// What `destroy.lua` is told of a volume.
+    fn to_destroy(&self, volume: &VolumeEpoch, points: &[Point]) -> (String, Value) {
+        let dataset = self.dataset(&volume.id);
+        let name = |point: &Point| format!("{dataset}@{MARK}{}", point.tag);
+        let snapshots: Map = points.iter().map(|point| (name(point), guid(point))).collect();
+        let want = Map::from([
+            ("epoch".to_owned(), signed(volume.epoch)),
+            ("destroy".to_owned(), snapshots.into()),
+        ]);
+        (dataset, want.into())
+    }
+
+    /// Bookmarks go after their snapshots: whoever is killed in between can still send from them.
+    async fn forget(
+        &self,
+        which: &[(VolumeEpoch, Vec<Point>)],
+        destroyed: &Map,
+    ) -> Result<Vec<Change>, BackendError> {
+        let marks = which.iter().map(async |(volume, points)| {
+            let marks = self.marks(&volume.id).await?;
+            let names = marks.into_iter().filter(|(_, p)| points.contains(p)).map(|(name, _)| name);
+            Ok::<Vec<String>, BackendError>(names.collect())
+        });
+        let marks = try_join_all(marks).await?;
+        let names: Vec<String> = marks.iter().flatten().cloned().collect();
+        if let Some((volume, _)) = which.first().filter(|_| !names.is_empty()) {
+            let forgotten = self.helper.call(Call::DestroyBookmarks { names }).await;
+            let about = self.about("could not remove bookmarks of", &volume.id);
+            forgotten.map_err(|error| about.explain(error))?;
+        }
+        let change = |((volume, _), marks): (&(VolumeEpoch, _), &Vec<String>)| {
+            let any = destroyed.contains_key(&self.dataset(&volume.id)) || !marks.is_empty();
+            if any { Change::Made } else { Change::None }
+        };
+        Ok(which.iter().zip(&marks).map(change).collect())
     }
 
     /// Bookmarks of ours, oldest first: full names, and of what they are.
@@ -154,4 +199,9 @@ impl Node {
         let marks = self.marks(volume).await?.into_iter().map(|(_, point)| point);
         Ok(marks.filter(|point| state.by_guid(&point.guid).is_none()).collect())
     }
+}
+
+/// Numbers of a program have a sign; no epoch comes near.
+fn signed(epoch: Epoch) -> Value {
+    Value::Signed(i64::try_from(epoch.0).unwrap_or(i64::MAX))
 }

@@ -28,9 +28,7 @@ pub(crate) const TRIES: usize = 8;
 
 /// What the pool said to a change.
 pub(crate) enum Said {
-    Done {
-        n_destroyed: u64,
-    },
+    Done,
     /// A volume is no longer what it was.
     Changed,
     /// Something was written after the newest snapshot.
@@ -42,7 +40,6 @@ pub(crate) enum Said {
 pub(crate) struct Effect {
     pub(crate) set: Option<Label>,
     pub(crate) newest: Option<Point>,
-    pub(crate) destroy: Vec<Point>,
 }
 
 impl Node {
@@ -78,15 +75,11 @@ impl Node {
         action: &str,
         changes: Vec<(&VolumeId, &State, Effect)>,
     ) -> Result<Said, BackendError> {
-        let Some((first, ..)) = changes.first() else { return Ok(Said::Done { n_destroyed: 0 }) };
+        let Some((first, ..)) = changes.first() else { return Ok(Said::Done) };
         let about = self.about(action, first);
         let volumes: Map = changes
             .iter()
-            .map(|(volume, state, change)| {
-                let dataset = self.dataset(volume);
-                let want = wanted(&dataset, state, change);
-                (dataset, want.into())
-            })
+            .map(|(volume, state, change)| (self.dataset(volume), wanted(state, change).into()))
             .collect();
         let arguments =
             Map::from([("volumes".to_owned(), volumes.into()), ("mark".to_owned(), MARK.into())]);
@@ -95,9 +88,8 @@ impl Node {
         let answer = self.program(program, true, arguments).await;
         let answer = answer.map_err(|error| about.explain(error))?;
         let text = |name: &str| answer.get(name).and_then(Value::text).unwrap_or_default();
-        let number = |name: &str| answer.get(name).and_then(Value::number).unwrap_or_default();
         match text("outcome") {
-            "done" => Ok(Said::Done { n_destroyed: number("destroyed") }),
+            "done" => Ok(Said::Done),
             "changed" => Ok(Said::Changed),
             "written" => Ok(Said::Written),
             "refused" => Err(self.refused(&about, &answer)),
@@ -149,9 +141,9 @@ impl Node {
                 Step::Set(label) => (label, None),
                 Step::SetAt(label, at) => (label, Some(at)),
             };
-            let change = Effect { set: Some(label), newest: newest.clone(), ..Effect::default() };
+            let change = Effect { set: Some(label), newest: newest.clone() };
             match self.commit(action, vec![(volume, &*state, change)]).await? {
-                Said::Done { .. } => return Ok(Change::Made),
+                Said::Done => return Ok(Change::Made),
                 Said::Changed => {}
                 Said::Written => {
                     return Err(BackendError::Diverged {
@@ -224,7 +216,7 @@ impl Node {
         let live = Label { want: Want::Role(Role::Live), ..label };
         let change = Effect { set: Some(live), ..Effect::default() };
         match self.commit(action, vec![(volume, &*state, change)]).await? {
-            Said::Done { .. } => Ok(Change::Made),
+            Said::Done => Ok(Change::Made),
             Said::Changed | Said::Written => Err(self.restless(action, volume)),
         }
     }
@@ -369,7 +361,7 @@ fn volume_state(volume: &VolumeId, label: &Label, used: ByteSize) -> Option<Volu
 }
 
 /// One volume of a commit, as the program reads it.
-fn wanted(dataset: &str, state: &State, change: &Effect) -> Map {
+fn wanted(state: &State, change: &Effect) -> Map {
     let [(_, role), (_, epoch), _] = state.label.properties();
     let mut want =
         Map::from([("role".to_owned(), role.into()), ("epoch".to_owned(), epoch.into())]);
@@ -379,11 +371,6 @@ fn wanted(dataset: &str, state: &State, change: &Effect) -> Map {
     }
     if let Some(newest) = &change.newest {
         want.insert("newest".to_owned(), guid(newest));
-    }
-    if !change.destroy.is_empty() {
-        let name = |point: &Point| format!("{dataset}@{MARK}{}", point.tag);
-        let doomed = change.destroy.iter().map(|point| (name(point), guid(point)));
-        want.insert("destroy".to_owned(), doomed.collect::<Map>().into());
     }
     want
 }

@@ -1,7 +1,7 @@
 //! Keeps the replicas of this node's volumes up to date, for as long as the records say so. What is done next decides
 //! [`Keeper`]; this carries it out. It needs no leader: like routes, duties follow from the records that every node reads.
 
-mod take;
+mod together;
 
 use std::{
     collections::BTreeMap,
@@ -41,13 +41,27 @@ struct Streams {
     now: Option<Progress>,
 }
 
+/// What came of a task.
+#[derive(Debug, Default)]
+struct Done {
+    events: Vec<Event>,
+    /// What could not be done for all together, and is done for each alone now: one that hangs or fails is only itself then.
+    alone: Vec<Command>,
+}
+
+impl Done {
+    fn news(&mut self, group: &GroupId, news: News) {
+        self.events.push(Event { group: group.clone(), news });
+    }
+}
+
 struct Replicator {
     agent: Agent,
     peers: Arc<dyn Peers>,
     keeper: Keeper,
-    /// What is under way. What is for one group ends when that is no duty any more; snapshots are taken of several at once,
-    /// and one more does no harm.
-    tasks: JoinSet<Vec<Event>>,
+    /// What is under way. What is for one group ends when that is no duty any more; snapshots are taken and removed of several
+    /// at once, and one more or less does no harm.
+    tasks: JoinSet<Done>,
     groups: BTreeMap<GroupId, CancellationToken>,
     streams: BTreeMap<CopyId, Streams>,
 }
@@ -83,10 +97,10 @@ impl Agent {
                 () = stop.cancelled() => return,
                 Ok(()) = followed.changed() => {}
                 Some(done) = replicator.tasks.join_next() => {
-                    replicator.take_in(done);
+                    replicator.take_in(done, known.as_ref());
                     // All that ended meanwhile is thought over at once.
                     while let Some(done) = replicator.tasks.try_join_next() {
-                        replicator.take_in(done);
+                        replicator.take_in(done, known.as_ref());
                     }
                 }
                 () = tokio::time::sleep(ROUND) => {}
@@ -122,13 +136,30 @@ impl Replicator {
 
     fn go_on(&mut self, state: &Arc<State>) {
         let commands = self.keeper.next(self.now());
-        let is_take = |command: &Command| matches!(command.what, What::Take { .. });
-        let (takes, others): (Vec<_>, Vec<_>) = commands.into_iter().partition(is_take);
+        let (mut takes, mut prunes, mut others) = (vec![], vec![], vec![]);
+        for command in commands {
+            match &command.what {
+                What::Take { .. } => takes.push(command),
+                What::Remove { on: None, .. } => prunes.push(command),
+                What::List { .. } | What::Ask { .. } | What::Send { .. } | What::Remove { .. } => {
+                    others.push(command);
+                }
+            }
+        }
         if !takes.is_empty() {
             let agent = self.agent.clone();
-            self.tasks.spawn(async move { agent.take_all(takes).await });
+            self.tasks.spawn(async move { agent.take_together(takes).await });
         }
-        for Command { group, what } in others {
+        if !prunes.is_empty() {
+            let agent = self.agent.clone();
+            self.tasks.spawn(async move { agent.prune_together(prunes).await });
+        }
+        self.each(state, others);
+    }
+
+    /// Begins what is done for each on its own.
+    fn each(&mut self, state: &Arc<State>, commands: Vec<Command>) {
+        for Command { group, what } in commands {
             let stop = self.groups.entry(group.clone()).or_default().clone();
             let mut progress = None;
             if let What::Send { volume, receiver, .. } = &what {
@@ -149,14 +180,19 @@ impl Replicator {
                     () = stop.cancelled() => what.unanswered("it was given up"),
                     news = work.carry_out(what.clone()) => news,
                 };
-                vec![Event { group, news }]
+                Done { events: vec![Event { group, news }], ..Done::default() }
             });
         }
     }
 
-    fn take_in(&mut self, done: Result<Vec<Event>, tokio::task::JoinError>) {
-        for event in done.into_iter().flatten() {
+    fn take_in(&mut self, done: Result<Done, tokio::task::JoinError>, state: Option<&Arc<State>>) {
+        let Done { events, mut alone } = done.unwrap_or_default();
+        for event in events {
             self.take_in_one(event);
+        }
+        alone.retain(|command| self.keeper.knows(&command.group));
+        if let Some(state) = state {
+            self.each(state, alone);
         }
     }
 
@@ -215,7 +251,10 @@ impl Work {
                 let points = in_time(self.list(&volume)).await.map_err(|e| text(&e));
                 News::Listed { volume: volume.id.clone(), points }
             }
-            What::Take { .. } => what.unanswered("snapshots are taken of all groups together"),
+            What::Take { volumes, tag, .. } => {
+                let taken = in_time(self.agent.take_alone(&volumes, &tag)).await;
+                News::Taken { points: taken.map(Some).map_err(|failure| text(&failure)) }
+            }
             What::Ask { volume, receiver } => {
                 let step = Step::ListSnapshots { volume: (&*volume).into() };
                 let held = in_time(self.tell(&receiver, &volume, step)).await;

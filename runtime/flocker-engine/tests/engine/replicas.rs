@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use flocker_engine::control::{Reason, ReplicaView, Wish};
-use flocker_model::{NodeName, OperationState, VolumeName};
-use flocker_ports::Backend as _;
+use flocker_model::{Epoch, NodeName, OperationId, OperationState, VolumeName};
+use flocker_ports::{Backend as _, Op};
 use flocker_sim::{Victim, World};
 use tokio::time::sleep;
 
@@ -95,6 +95,33 @@ async fn a_receiver_that_was_away_is_sent_what_it_lacks() {
     let since = seen.sent.bytes.0 - seeded.0;
     assert!(since * 10 < seeded.0, "{since} bytes after {seeded}");
     assert_eq!(seen.trouble, None);
+}
+
+/// Given another volume that is due at the same moments, and that somebody removed.
+#[tokio::test(start_paused = true)]
+async fn a_volume_in_trouble_holds_up_no_other() {
+    let (world, source, target) = replicated().await;
+    let name = volume_on(&world, "wreck", source.as_str()).await;
+    world.control().add_replicas("wreck", &to(target.as_str())).await.unwrap();
+    let client = Client::start(world.clone(), node("n1"));
+    until(async || is_current(&world, &target).await).await;
+    let wreck = world.state().await.unwrap().volumes[&name].value.id.clone();
+    let op = Op { id: OperationId::new("stranger").unwrap(), epoch: Epoch(1_000_000) };
+    world.backend(&source).unwrap().destroy(&op, &wreck).await.unwrap();
+
+    sleep(Duration::from_secs(60)).await;
+
+    assert!(is_current(&world, &target).await, "{:?}", view(&world, &target).await);
+    let seen = view(&world, &target).await.unwrap().seen.unwrap();
+    assert!(seen.sent.snapshots >= 20, "{seen:?}");
+    assert_eq!(seen.trouble, None);
+    let views = world.control().replicas(None).await.unwrap();
+    let wreck = views.iter().find(|view| view.volume.name == name).unwrap();
+    assert!(wreck.seen.as_ref().is_some_and(|seen| seen.trouble.is_some()), "{wreck:?}");
+    let id = volume(&world).await.id;
+    let kept = world.backend(&source).unwrap().snapshots(&id).await.unwrap();
+    assert!(kept.len() <= 5, "{kept:?}");
+    client.end().await;
 }
 
 #[tokio::test(start_paused = true)]

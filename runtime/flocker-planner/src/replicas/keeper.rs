@@ -34,11 +34,17 @@ const REFUSALS_MAX: u32 = 2;
 /// Snapshots that a receiver does not need any more are removed a few at a time: each removal is a round trip.
 const PRUNED_AT: usize = 2;
 
+/// What nobody needs any more is removed at these moments, of all groups: storage removes many snapshots at the price of
+/// one.
+const PRUNED_EVERY: Duration = Duration::from_secs(5);
+
 /// Keeps the replicas of one node's volumes up to date.
 #[derive(Debug, Default)]
 pub struct Keeper {
     groups: BTreeMap<VolumeName, Group>,
     generations: u64,
+    /// In which beat snapshots were removed last.
+    pruned: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -150,9 +156,12 @@ impl Keeper {
     /// What is to be done now. Each command is given once, until it is known what came of it.
     pub fn next(&mut self, now: Timestamp) -> Vec<Command> {
         let mut commands = vec![];
+        let this = beat(now, PRUNED_EVERY);
+        let pruning = self.pruned != Some(this);
+        self.pruned = Some(this);
         for (name, group) in &mut self.groups {
             let id = GroupId { name: name.clone(), generation: group.generation };
-            let todo = group.next(now).into_iter();
+            let todo = group.next(now, pruning).into_iter();
             commands.extend(todo.map(|what| Command { group: id.clone(), what }));
         }
         commands
@@ -364,7 +373,7 @@ impl Group {
         }
     }
 
-    fn next(&mut self, now: Timestamp) -> Vec<What> {
+    fn next(&mut self, now: Timestamp, pruning: bool) -> Vec<What> {
         let mut todo = vec![];
         let may_work = !self.pause.lasts(now);
         for volume in &self.duty.volumes {
@@ -398,17 +407,20 @@ impl Group {
                 todo.extend(send(&self.duty, &self.here, node, receiver, newest.as_ref(), now));
             }
         }
-        if may_work {
+        if pruning && may_work {
             todo.extend(self.remove_here());
         }
-        todo.extend(self.remove_there(now));
+        if pruning {
+            todo.extend(self.remove_there(now));
+        }
         todo
     }
 
     /// A snapshot, if it is time and somebody is there to receive it: a receiver that is away costs nothing but the
-    /// snapshot that it holds.
+    /// snapshot that it holds. Groups of one interval have their time together, so that it is taken of all at once.
     fn take(&mut self, now: Timestamp) -> Option<What> {
-        let due = self.looked.is_none_or(|looked| now >= looked + self.duty.every || now < looked);
+        let every = self.duty.every;
+        let due = self.looked.is_none_or(|looked| beat(looked, every) != beat(now, every));
         let ready = |r: &Receiver| r.is_idle(now) && !r.pause.lasts(now);
         if self.taking.is_some() || !due || !self.receivers.values().any(ready) {
             return None;
@@ -552,6 +564,11 @@ fn send(
         receiver.round = None;
     }
     todo
+}
+
+/// Which of the intervals of this length it is, counted since 1970.
+fn beat(now: Timestamp, every: Duration) -> u64 {
+    now.0 / u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// The newest snapshot for replicas that is in every list; none where one is not known.

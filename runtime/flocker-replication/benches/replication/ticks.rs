@@ -8,8 +8,9 @@ use std::{
 };
 
 use flocker_model::{ByteSize, Point, SnapshotTag, VolumeId};
+use flocker_ports::VolumeEpoch;
 use flocker_replication::{Sender, SenderConfig};
-use futures::{StreamExt, stream};
+use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,9 +28,6 @@ const MANY: usize = 500;
 const WRITTEN: usize = 16 << 10;
 
 const ROUNDS: usize = 3;
-
-/// Streams at once; what a node allows itself.
-const STREAMS: usize = 8;
 
 /// Our volumes on both pools.
 struct Volumes {
@@ -72,19 +70,23 @@ impl Volumes {
         let taken = source.snapshot(&op(), ids, &tag).await.unwrap();
         let each = ids.iter().zip(taken).map(|(id, taken)| {
             let (base, to) = (self.last.get(id).cloned(), taken.point);
-            let (source, target) = (source.clone(), target.clone());
             let (sender, address) = (&self.sender, self.address);
             async move {
-                send_of(sender, address, id, base.clone(), to.clone()).await;
-                if let Some(base) = base {
-                    let gone = [base];
-                    source.destroy_snapshots(&op(), id, &gone).await.unwrap();
-                    target.destroy_snapshots(&op(), id, &gone).await.unwrap();
-                }
+                send_of(sender, address, id, base, to.clone()).await;
                 (id.clone(), to)
             }
         });
-        self.last = stream::iter(each).buffer_unordered(STREAMS).collect().await;
+        let sent = join_all(each).await.into_iter().collect();
+        let gone: Vec<_> = std::mem::replace(&mut self.last, sent)
+            .into_iter()
+            .map(|(id, point)| (VolumeEpoch { id, epoch: op().epoch }, vec![point]))
+            .collect();
+        let id = op().id;
+        let (here, there) = tokio::join!(
+            source.destroy_snapshots_together(&id, &gone),
+            target.destroy_snapshots_together(&id, &gone),
+        );
+        assert!(here.is_some() && there.is_some(), "they are removed together");
         let took = began.elapsed();
         let after = transactions(self.pair.names());
         println!(

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use flocker_model::{
-    ByteSize, Capacity, Epoch, Guid, Point, Role, Snapshot, SnapshotTag, Timestamp, VolumeId,
-    VolumeState,
+    ByteSize, Capacity, Epoch, Guid, OperationId, Point, Role, Snapshot, SnapshotTag, Timestamp,
+    VolumeId, VolumeState,
 };
-use flocker_ports::{Attachment, BackendError, Change, Op};
+use flocker_ports::{Attachment, BackendError, Change, Op, VolumeEpoch};
 
 use super::{
     files::{self, Files},
@@ -220,8 +220,21 @@ impl Pool {
         tag: &SnapshotTag,
         now: Timestamp,
     ) -> Result<Vec<Snapshot>, BackendError> {
+        let of_one = |id: &VolumeId| VolumeEpoch { id: id.clone(), epoch: op.epoch };
+        let volumes: Vec<VolumeEpoch> = ids.iter().map(of_one).collect();
+        self.snapshot_together(&op.id, &volumes, tag, now)
+    }
+
+    pub(super) fn snapshot_together(
+        &mut self,
+        operation: &OperationId,
+        volumes: &[VolumeEpoch],
+        tag: &SnapshotTag,
+        now: Timestamp,
+    ) -> Result<Vec<Snapshot>, BackendError> {
         // All of them are checked before the first is taken.
-        for id in ids {
+        for VolumeEpoch { id, epoch } in volumes {
+            let op = &Op { id: operation.clone(), epoch: *epoch };
             let volume = self.need(id)?;
             refuse_older(op, id, volume.epoch)?;
             let exists = volume.snapshots.iter().any(|taken| taken.snapshot.point.tag == *tag);
@@ -233,7 +246,7 @@ impl Pool {
                 }
             }
         }
-        ids.iter().map(|id| self.snapshot_one(id, tag, now)).collect()
+        volumes.iter().map(|volume| self.snapshot_one(&volume.id, tag, now)).collect()
     }
 
     fn snapshot_one(
@@ -271,6 +284,19 @@ impl Pool {
         let before = volume.snapshots.len();
         volume.snapshots.retain(|taken| !which.contains(&taken.snapshot.point));
         Ok(if volume.snapshots.len() == before { Change::None } else { Change::Made })
+    }
+
+    pub(super) fn destroy_snapshots_together(
+        &mut self,
+        operation: &OperationId,
+        which: &[(VolumeEpoch, Vec<Point>)],
+    ) -> Result<Vec<Change>, BackendError> {
+        let op = |volume: &VolumeEpoch| Op { id: operation.clone(), epoch: volume.epoch };
+        for (volume, _) in which {
+            let epoch = self.need(&volume.id)?.epoch;
+            refuse_older(&op(volume), &volume.id, epoch)?;
+        }
+        which.iter().map(|(v, points)| self.destroy_snapshots(&op(v), &v.id, points)).collect()
     }
 
     pub(super) fn attach(&mut self, op: &Op, id: &VolumeId) -> Result<Attachment, BackendError> {

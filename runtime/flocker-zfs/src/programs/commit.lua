@@ -15,7 +15,6 @@ local function newest(dataset)
     return found
 end
 
-local doomed = {}
 for dataset, want in pairs(args["volumes"]) do
     if not zfs.exists(dataset) or own(dataset, "role") ~= want["role"] or own(dataset, "epoch") ~= want["epoch"] then
         return { outcome = "changed", object = dataset }
@@ -28,15 +27,6 @@ for dataset, want in pairs(args["volumes"]) do
         local tag = string.sub(snapshot, string.len(dataset) + 2)
         if zfs.get_prop(dataset, "written@" .. tag) ~= 0 then
             return { outcome = "written", object = dataset }
-        end
-    end
-    for snapshot, guid in pairs(want["destroy"] or {}) do
-        if zfs.exists(snapshot) and zfs.get_prop(snapshot, "guid") == guid then
-            local errno = zfs.check.destroy(snapshot)
-            if errno ~= 0 then
-                return { outcome = "refused", object = snapshot, errno = errno }
-            end
-            table.insert(doomed, snapshot)
         end
     end
 end
@@ -53,7 +43,4 @@ for dataset, want in pairs(args["volumes"]) do
         must(zfs.sync.set_prop(dataset, "io.flocker:" .. name, value), dataset)
     end
 end
-for _, snapshot in ipairs(doomed) do
-    must(zfs.sync.destroy(snapshot), snapshot)
-end
-return { outcome = "done", destroyed = #doomed }
+return { outcome = "done" }

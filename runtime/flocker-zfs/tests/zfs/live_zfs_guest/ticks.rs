@@ -1,7 +1,7 @@
 //! What is done again and again for many volumes: one snapshot of all of them, what was written since, and bookmarks.
 
-use flocker_model::{ByteSize, Point, VolumeId};
-use flocker_ports::{Backend, BackendError, Change};
+use flocker_model::{ByteSize, Epoch, Point, VolumeId};
+use flocker_ports::{Backend, BackendError, Change, VolumeEpoch};
 
 use super::{
     ONE, SIZE, TWO, World, copy, op, points,
@@ -40,6 +40,60 @@ async fn a_snapshot_of_many_volumes_is_one_transaction() {
     let refused = here.snapshot(&op(ONE), &volumes, &tag("u")).await.unwrap_err();
     assert!(matches!(refused, BackendError::StaleEpoch { current: TWO, .. }), "{refused}");
     assert_eq!(points(here, &volumes[0]).await.len(), 1);
+}
+
+/// Given forty volumes of different epochs, snapshots of all are taken and removed by two calls in three transaction groups:
+/// the last is for bookmarks. Where one cannot be removed none is, and on its own it says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_of_many_volumes_go_together() {
+    let world = World::new().await;
+    let (here, id) = (world.source.backend(), op(ONE).id);
+    let volumes: Vec<VolumeEpoch> = (0..40)
+        .map(|n| VolumeEpoch { id: volume(&format!("v{n}")), epoch: Epoch(1 + n % 3) })
+        .collect();
+    for VolumeEpoch { id, epoch } in &volumes {
+        here.create(&op(*epoch), id, &SIZE.into(), None).await.unwrap();
+    }
+    let one = here.snapshot_together(&id, &volumes, &tag("one")).await.unwrap();
+    here.snapshot_together(&id, &volumes, &tag("two")).await.unwrap();
+    let points = one.into_iter().map(|snapshot| vec![snapshot.point]);
+    let which: Vec<_> = volumes.iter().cloned().zip(points).collect();
+    let held = format!("{}@flocker-one", world.source.dataset("v7"));
+    zfs(&["hold", "mine", &held]);
+
+    let refused = here.destroy_snapshots_together(&id, &which).await;
+
+    assert_eq!(refused, None);
+    let parent = format!("{}/flocker", world.source.name);
+    let left =
+        |kind: &str| zfs(&["list", "-Hr", "-t", kind, "-o", "name", &parent]).lines().count();
+    assert_eq!((left("snapshot"), left("bookmark")), (80, 80));
+    let (VolumeEpoch { id: v7, epoch }, seventh) = &which[7];
+    let busy = here.destroy_snapshots(&op(*epoch), v7, seventh).await.unwrap_err();
+    assert!(matches!(&busy, BackendError::Busy { volume, .. } if volume == v7), "{busy}");
+
+    zfs(&["release", "mine", &held]);
+    let before = transactions(&world.source.name);
+    let done = here.destroy_snapshots_together(&id, &which).await.unwrap();
+    let groups = transactions(&world.source.name) - before;
+
+    assert_eq!(done, vec![Change::Made; 40]);
+    // One or two more may have come of their own accord meanwhile.
+    assert!(groups <= 5, "{groups} transaction groups");
+    assert_eq!((left("snapshot"), left("bookmark")), (40, 40));
+    let again = here.destroy_snapshots_together(&id, &which).await.unwrap();
+    assert_eq!(again, vec![Change::None; 40]);
+    // Somebody else was given one of them.
+    here.seal(&op(Epoch(9)), v7).await.unwrap();
+    assert_eq!(here.snapshot_together(&id, &volumes, &tag("three")).await, None);
+    assert_eq!(left("snapshot"), 40);
+}
+
+/// The newest transaction group of a pool, as the kernel lists them.
+fn transactions(pool: &str) -> u64 {
+    let listed = std::fs::read_to_string(format!("/proc/spl/kstat/zfs/{pool}/txgs")).unwrap();
+    let newest = listed.lines().last().and_then(|line| line.split_whitespace().next());
+    newest.and_then(|number| number.parse().ok()).unwrap()
 }
 
 /// Given a volume that is written to between snapshots, how much is known for each of them.
