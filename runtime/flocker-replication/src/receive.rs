@@ -36,7 +36,7 @@ pub struct ReceivingConfig {
     /// How long a connection may take to say what it wants. A sender says so at once; whoever does not would keep a place
     /// from one that would.
     pub greeting: Duration,
-    /// Streams at once. Each needs a few megabytes of memory and its share of the disk; senders wait and try again.
+    /// Streams at once. Each needs a megabyte or two of memory while it has much to receive; senders wait and try again.
     pub streams_max: usize,
     /// Connections at once, those included that have said nothing yet. Beyond it the kernel's queue holds them.
     pub connections_max: usize,
@@ -50,8 +50,8 @@ impl ReceivingConfig {
             node,
             idle: Duration::from_secs(30),
             greeting: Duration::from_secs(5),
-            streams_max: 16,
-            connections_max: 64,
+            streams_max: 128,
+            connections_max: 256,
         }
     }
 }

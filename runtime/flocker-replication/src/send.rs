@@ -39,9 +39,15 @@ pub struct SenderConfig {
     pub attempts: u32,
     /// The pause after the first that failed; each further one is twice as long.
     pub backoff: Duration,
-    /// Streams at once from this node. A few hide each other's round trips; more only fight for the disk.
+    /// Streams at once from this node. Those of small increments wait for the storage's transactions most of the time, and
+    /// beside each other they wait for the same one.
     pub streams_max: usize,
+    /// Of these, how many may send more than [`SMALL`] at once; more would only fight for the disk.
+    pub large_max: usize,
 }
+
+/// How much of a stream is sent before it has to wait for those that have as much behind them; in bytes.
+const SMALL: u64 = 4 << 20;
 
 impl Default for SenderConfig {
     fn default() -> Self {
@@ -50,7 +56,8 @@ impl Default for SenderConfig {
             idle: Duration::from_secs(30),
             attempts: 5,
             backoff: Duration::from_millis(100),
-            streams_max: 8,
+            streams_max: 64,
+            large_max: 8,
         }
     }
 }
@@ -61,6 +68,7 @@ pub struct Sender {
     backend: Arc<dyn Backend>,
     config: SenderConfig,
     streams: Semaphore,
+    large: Semaphore,
     pace: Pace,
     squeezes: Squeezes,
 }
@@ -69,8 +77,10 @@ impl Sender {
     /// A sender of what `backend` holds.
     #[must_use]
     pub fn new(backend: Arc<dyn Backend>, config: SenderConfig) -> Self {
-        let streams = Semaphore::new(config.streams_max);
-        Self { backend, config, streams, pace: Pace::default(), squeezes: Squeezes::default() }
+        let (streams, large) =
+            (Semaphore::new(config.streams_max), Semaphore::new(config.large_max));
+        let (pace, squeezes) = (Pace::default(), Squeezes::default());
+        Self { backend, config, streams, large, pace, squeezes }
     }
 }
 
@@ -274,7 +284,12 @@ async fn send_all<W: AsyncWrite + Unpin>(
     (sender, job): (&Sender, &SendJob),
 ) -> Result<(), LinkError> {
     let mut chunks = Chunks { bytes, rest: BytesMut::new(), whole: Bytes::new(), ended: false };
+    let (mut sent, mut large) = (0, None);
     while let Some(chunk) = outgoing.alive_while(chunks.next()).await?? {
+        if large.is_none() && sent > SMALL {
+            // It is never closed.
+            large = outgoing.alive_while(sender.large.acquire()).await?.ok();
+        }
         let message = sender.squeezes.of(&job.target, |squeeze| squeeze.pack(chunk));
         let length = message.load();
         let began = Instant::now();
@@ -284,6 +299,7 @@ async fn send_all<W: AsyncWrite + Unpin>(
         }
         outgoing.send(&message).await?;
         sender.squeezes.of(&job.target, |squeeze| squeeze.sent(length, began.elapsed()));
+        sent += length as u64;
         tally.sent += length as u64;
         tally.progress.add(length as u64);
     }

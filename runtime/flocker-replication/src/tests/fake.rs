@@ -29,7 +29,7 @@ pub(super) struct Knobs {
     pub(super) room: Option<usize>,
     /// A call to `finish` or `send` takes so long.
     pub(super) delay: Duration,
-    /// The stream stops after so many bytes, without an end.
+    /// A longer stream stops after so many bytes, without an end.
     pub(super) hangs_after: Option<usize>,
     /// Pieces in which streams are produced.
     pub(super) piece: Option<usize>,
@@ -162,6 +162,7 @@ impl Backend for Fake {
             .step_by(piece)
             .map(|at| Ok(bytes.slice(at..bytes.len().min(at + piece))))
             .collect();
+        let hangs = self.knobs.hangs_after.is_some_and(|after| pieces.len() > after / piece);
         if let Some(after) = self.knobs.hangs_after.or(self.knobs.fails_after) {
             pieces.truncate(after / piece);
         }
@@ -176,11 +177,7 @@ impl Backend for Fake {
         let pieces = stream::iter(pieces).inspect(move |_| {
             let _ = &open;
         });
-        Ok(if self.knobs.hangs_after.is_some() {
-            pieces.chain(stream::pending()).boxed()
-        } else {
-            pieces.boxed()
-        })
+        Ok(if hangs { pieces.chain(stream::pending()).boxed() } else { pieces.boxed() })
     }
 
     async fn receive(

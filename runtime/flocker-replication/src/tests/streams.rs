@@ -419,6 +419,36 @@ async fn dropping_the_call_ends_the_stream_on_both_sides() {
     send(&sender(&whole), &job(None, &one, target.address)).await.unwrap();
 }
 
+/// Given a large stream that takes for ever, another one waits when it turns out to be large, and a small one does not.
+#[tokio::test]
+async fn small_streams_do_not_wait_for_large_ones() {
+    const HANGS: usize = 6 << 20;
+    let knobs = Knobs { piece: Some(128 << 10), hangs_after: Some(HANGS), ..Knobs::default() };
+    let source = Arc::new(Fake::new(knobs));
+    let (large, small) = (source.add("large", &content(HANGS * 2)), source.add("small", b"s"));
+    let config = SenderConfig { large_max: 1, ..SenderConfig::default() };
+    let sender = Arc::new(Sender::new(source.clone(), config));
+    let mut targets = vec![];
+    for _ in 0..3 {
+        targets.push(receiver(Knobs::default()).await);
+    }
+    let begin = |target: &Node| {
+        let (sender, job) = (sender.clone(), job(None, &large, target.address));
+        tokio::spawn(async move { sender.send(&job, &Progress::default()).await })
+    };
+    let first = begin(&targets[0]);
+    until("large", || targets[0].backend.half() == Some(HANGS)).await;
+    let second = begin(&targets[1]);
+    until("as large", || targets[1].backend.half() > Some(4 << 20)).await;
+
+    send(&sender, &job(None, &small, targets[2].address)).await.unwrap();
+
+    assert!(targets[1].backend.half() < Some(5 << 20), "{:?}", targets[1].backend.half());
+    first.abort();
+    until("its turn", || targets[1].backend.half() == Some(HANGS)).await;
+    second.abort();
+}
+
 #[tokio::test]
 async fn garbage_ends_its_own_connection_only() {
     let (source, target) = (Arc::new(Fake::default()), receiver(Knobs::default()).await);
