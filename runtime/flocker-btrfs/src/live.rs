@@ -1,6 +1,7 @@
 //! Tests on real pools in files of their own. They need root, loop devices and btrfs, and leave nothing behind.
 
 mod crash;
+mod differential;
 mod pools;
 mod room;
 mod speed;

@@ -55,6 +55,11 @@ pub trait Real: Send + Sync {
 
     /// They remove all snapshots of the volume that they took.
     fn make_up(&self, node: usize, volume: &VolumeId);
+
+    /// Whether it may take a copy for written to after the newest of its snapshots was removed. Then that is not asked.
+    fn is_wary(&self) -> bool {
+        false
+    }
 }
 
 /// How much is done.

@@ -295,7 +295,8 @@ impl<'a> Run<'a> {
         which.extend(draw.one_of(&self.model_points(node, volume).await).cloned());
         let live =
             matches!(self.model_state(node, volume).await, Some(state) if state.role == Role::Live);
-        if !live && let Some(newest) = self.model_points(node, volume).await.pop() {
+        let keeps_newest = !live || self.real.is_wary();
+        if keeps_newest && let Some(newest) = self.model_points(node, volume).await.pop() {
             // It is what the copy is, and what comes next stands on it.
             which.retain(|point| *point != newest);
         }
