@@ -90,7 +90,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let outcome = tell(&work, &built);
     if let Err(error) = &outcome {
         say::line(&format!("error: {error:#}"));
-        keep_logs(&work);
+        keep_logs(&work, &logs_folder(options)?);
     }
     if options.keep && outcome.is_ok() {
         say::line(&format!(
@@ -104,7 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 
     // The error was said before the cleaning.
     let Ok(report) = outcome else { return Ok(false) };
-    report.print();
+    report.print(!options.inside);
     if options.json {
         say::line(&report.json(started.elapsed()).to_string());
     }
@@ -185,8 +185,12 @@ impl Built {
 }
 
 /// The work folder with no links in it, as `/proc` shows paths.
+fn default_work_folder() -> PathBuf {
+    artifacts::target_folder().join("demo")
+}
+
 fn work_folder(options: &Options) -> Result<PathBuf> {
-    let work = options.work.clone().unwrap_or_else(|| artifacts::target_folder().join("demo"));
+    let work = options.work.clone().unwrap_or_else(default_work_folder);
     let (Some(parent), Some(name)) = (work.parent(), work.file_name()) else {
         bail!("`{}` cannot be a work folder", work.display());
     };
@@ -219,13 +223,20 @@ fn clean(work: &Path, verb: &str) -> Result<()> {
     Ok(())
 }
 
+/// Where the logs of a failed run are kept. A guest keeps them where this machine can read them.
+fn logs_folder(options: &Options) -> Result<PathBuf> {
+    let work = if options.inside { default_work_folder() } else { work_folder(options)? };
+    Ok(work.with_extension("logs"))
+}
+
 /// The logs of a failed run survive the cleaning.
-fn keep_logs(work: &Path) {
-    let kept = work.with_extension("logs");
-    let _ = fs::remove_dir_all(&kept);
+fn keep_logs(work: &Path, kept: &Path) {
+    for old in fs::read_dir(kept).into_iter().flatten().flatten() {
+        let _ = fs::remove_file(old.path());
+    }
     let logs = fs::read_dir(work).into_iter().flatten().flatten().map(|entry| entry.path());
     let logs = logs.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
-    if fs::create_dir_all(&kept).is_ok() {
+    if fs::create_dir_all(kept).is_ok() {
         for log in logs {
             let _ = fs::copy(&log, kept.join(log.file_name().unwrap_or_default()));
         }

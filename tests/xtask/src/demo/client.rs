@@ -83,12 +83,13 @@ struct Shared {
     stop: AtomicBool,
     started: Instant,
     journal: PathBuf,
+    pause: Duration,
 }
 
 impl Client {
-    /// Starts to write through this door; `journal` gets the numbers of the acknowledged records, each made durable
-    /// before the next record is sent.
-    pub(super) fn start(door: Door, journal: &Path) -> Result<Self> {
+    /// Starts to write through this door, with a pause after each record; `journal` gets the numbers of the acknowledged
+    /// records, each made durable before the next record is sent.
+    pub(super) fn start(door: Door, journal: &Path, pause: Duration) -> Result<Self> {
         let file = OpenOptions::new().create_new(true).append(true).open(journal);
         let file = file.with_context(|| format!("could not create `{}`", journal.display()))?;
         let shared = Arc::new(Shared {
@@ -97,6 +98,7 @@ impl Client {
             stop: AtomicBool::new(false),
             started: Instant::now(),
             journal: journal.to_owned(),
+            pause,
         });
         let thread = thread::spawn({
             let shared = Arc::clone(&shared);
@@ -229,6 +231,7 @@ impl Writer {
                     writeln!(journal, "{}", self.next)?;
                     journal.sync_data()?;
                     self.next += 1;
+                    thread::sleep(self.shared.pause);
                 }
                 // Redis still reads its file, say: it did nothing, and the same number may be sent again.
                 Ok(reply) => {

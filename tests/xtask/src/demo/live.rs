@@ -71,8 +71,8 @@ fn a_restarted_redis_loses_no_acknowledged_record() {
     let up = || Ok(std::net::TcpStream::connect(address).ok());
     interrupt::wait_for("redis", Duration::from_secs(20), up).unwrap();
 
-    let mut client =
-        Client::start(Door { node: "host".into(), address }, &work.join("acknowledged")).unwrap();
+    let door = Door { node: "host".into(), address };
+    let mut client = Client::start(door, &work.join("acknowledged"), Duration::ZERO).unwrap();
     wait_for_records(&mut client, 50);
     redis(&docker, &["stop", "redis"]);
     let refused = || Ok((client.seen().refused > 0).then_some(()));

@@ -40,8 +40,8 @@ impl Report {
         lost == 0 && doubled == 0 && foreign == 0 && self.seen.refused == 0
     }
 
-    /// The table and the totals, for people.
-    pub(super) fn print(&self) {
+    /// The table and the totals, for people; and how it can be looked at longer, if it `may_stay`.
+    pub(super) fn print(&self, may_stay: bool) {
         say::part("moves");
         for (idx, one) in self.moves.iter().enumerate() {
             let Move { why, door, operation, blackout } = one;
@@ -63,10 +63,10 @@ impl Report {
                 operation.phases.iter().map(|(phase, ms)| format!("{phase} {ms}")).collect();
             say::line(&format!("   phases in ms: {}", phases.join(", ")));
         }
-        self.print_totals();
+        self.print_totals(may_stay);
     }
 
-    fn print_totals(&self) {
+    fn print_totals(&self, may_stay: bool) {
         let (seen, verdict) = (&self.seen, &self.verdict);
         say::part("totals");
         let reconnects = seen.reconnects.saturating_sub(1);
@@ -96,6 +96,9 @@ impl Report {
         say::line(
             "runtime/flocker-planner    what decided, and runtime/flocker-engine, what did it",
         );
+        if !may_stay {
+            return;
+        }
         say::line(&format!(
             "cargo xtask demo --keep    leaves the cluster in {}, and then:",
             self.work.display()

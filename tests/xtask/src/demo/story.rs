@@ -17,6 +17,7 @@ use super::{
     flocker::{Flocker, LOOK, Operation},
     nodes::{NAMES, Nodes, WEB_PORT},
     report::{Move, Report},
+    zfs,
 };
 use crate::{interrupt, say};
 
@@ -45,7 +46,7 @@ struct Stage {
 pub(super) fn tell(work: &Path, docker: &Docker, built: &Built) -> Result<Report> {
     say::part("three nodes");
     let mut nodes = Nodes::start(work, docker, built)?;
-    let flocker = Nodes::flocker(work, built);
+    let mut flocker = Nodes::flocker(work, built);
     interrupt::wait_for("three nodes finding each other", READY_MAX, || {
         nodes.check()?;
         interrupt::pause(LOOK)?;
@@ -56,6 +57,9 @@ pub(super) fn tell(work: &Path, docker: &Docker, built: &Built) -> Result<Report
 
     say::part("the policy places the app");
     let manifest = crate::root().join("tests/demo/shop.yaml");
+    if built.is_inside {
+        flocker.set_variables(&zfs::calm());
+    }
     flocker.order(&["app", "deploy", &manifest.to_string_lossy()])?;
     let owner = interrupt::wait_for("a place for the shop", READY_MAX, || {
         nodes.check()?;
@@ -71,7 +75,8 @@ pub(super) fn tell(work: &Path, docker: &Docker, built: &Built) -> Result<Report
         "the client writes through {} ({}), the app is on {owner}",
         door.node, door.address
     ));
-    let client = Client::start(door, &work.join("acknowledged"))?;
+    let pause = if built.is_inside { zfs::CLIENT_PAUSE } else { Duration::ZERO };
+    let client = Client::start(door, &work.join("acknowledged"), pause)?;
     let mut stage = Stage { nodes, flocker, client, owner, told: 0, moves: Vec::new() };
     stage.records_flow()?;
     stage.ask_web()?;

@@ -1,10 +1,10 @@
 //! The demo on ZFS: with pools in files, on this machine where it has ZFS, else in a guest that has.
 
-use std::{env, path::Path};
+use std::{env, fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-use super::{Options, images, images_folder, nodes::NAMES, set_up};
+use super::{Options, images, images_folder, logs_folder, nodes::NAMES, set_up};
 use crate::{guest, say, shell};
 
 /// What a guest needs for three nodes, their Docker and their pools, all in memory; in MiB.
@@ -12,6 +12,14 @@ const MEMORY: &str = "4096";
 
 /// Far above what the story takes there; in seconds.
 const TIME: &str = "1500";
+
+/// A guest has one CPU, which a client that never pauses would take from everything else.
+pub(super) const CLIENT_PAUSE: Duration = Duration::from_millis(100);
+
+/// To run a command in a container costs the CPU of a guest a second.
+pub(super) fn calm() -> [(&'static str, String); 2] {
+    [("HEALTH_INTERVAL", "30s".to_owned()), ("HEALTH_TIMEOUT", "15s".to_owned())]
+}
 
 /// Whether this machine has ZFS.
 pub(super) fn is_here() -> bool {
@@ -26,8 +34,10 @@ pub(super) fn in_guest(options: &Options) -> Result<bool> {
     set_up(options)?;
     images::prepare(&images_folder(), None)?;
     say::part("guest");
+    let logs = logs_folder(options)?;
+    fs::create_dir_all(&logs).with_context(|| format!("could not create `{}`", logs.display()))?;
     let mut run = guest::script("guest.sh");
-    run.args(["run", "-t", TIME, "-m", MEMORY, "--", "env"]);
+    run.args(["run", "-t", TIME, "-m", MEMORY, "-w"]).arg(&logs).args(["--", "env"]);
     // It asks rustc for which machine it builds, as here.
     run.arg(format!("PATH={}", env::var("PATH").unwrap_or_default()));
     run.arg(env::current_exe().context("could not find this program")?);
