@@ -24,7 +24,7 @@ use crate::{
     backend::Node,
     errors::About,
     helper::{CallError, Pending},
-    plan,
+    plan::{self, Step},
     send::{Token, announced, pipe},
     state::{Found, Label, MARK, State, Want},
     stream::{Announced, Valve},
@@ -128,24 +128,30 @@ impl Node {
             node.key(volume, secret).await?;
         }
         // Whoever may not receive does not stop others.
-        if let Found::Ours(state) = node.look(volume).await?
+        let mut found = node.look(volume).await?;
+        if let Found::Ours(state) = &found
             && matches!(state.label.want, Want::Role(_))
         {
-            plan::receive(op, volume, &state, size)?;
+            plan::receive(op, volume, state, size)?;
         }
         let slot = &node.entry(volume).slot;
         refuse_older(op, volume, slot.pending())?;
-        slot.stop().await;
+        if slot.stop().await {
+            found = node.look(volume).await?;
+        }
         let announced = announced(base, to);
-        let state = node.prepare(op, volume, size, announced).await?;
+        let state = node.prepare(op, volume, size, announced, found).await?;
         if let Some(state) = &state {
             if let Some(snapshot) = check_points(state, volume, base, to)? {
                 node.check_key_of(volume, state).await?;
                 return Ok(Box::new(HereAlready(snapshot)));
             }
             let decide = |state: &State| plan::receive(op, volume, state, size);
-            node.decide(ACTION, volume, decide).await?;
-            node.settle(volume).await?;
+            // As a rule it is in order since the last receive.
+            if decide(state)? != Step::Keep || !plan::to_set(state).is_empty() {
+                node.decide(ACTION, volume, decide).await?;
+                node.settle(volume).await?;
+            }
         } else if let Some(base) = base {
             let (volume, tag) = (volume.clone(), base.tag.clone());
             return Err(BackendError::NoSuchSnapshot { volume, tag });
@@ -174,8 +180,9 @@ impl Node {
         volume: &VolumeId,
         size: ByteSize,
         announced: Announced,
+        found: Found,
     ) -> Result<Option<Box<State>>, BackendError> {
-        match self.look(volume).await? {
+        match found {
             Found::Absent => Ok(None),
             Found::Foreign { token: Some(token) }
                 if self
