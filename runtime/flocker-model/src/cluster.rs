@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    AppName, ByteSize, CpuMillis, Epoch, Guid, NodeName, OperationId, Point, SnapshotTag,
+    AppName, ByteSize, CpuMillis, Epoch, Guid, NodeName, OperationId, Point, Rates, SnapshotTag,
     Timestamp, VolumeId, VolumeName, VolumeOptions,
 };
 
@@ -141,8 +141,8 @@ pub struct Replication {
     pub chosen: BTreeSet<NodeName>,
     /// How often a snapshot is taken and sent, if something was written since the last.
     pub every: Duration,
-    /// The most that is sent in a second to one node; `None`: what the network carries.
-    pub rate: Option<ByteSize>,
+    /// The most that is sent in a second to one node.
+    pub rates: Rates,
 }
 
 /// What a node may still have although no record names it any more: it did not answer when that was removed, and is

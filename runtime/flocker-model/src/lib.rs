@@ -8,6 +8,7 @@ mod ids;
 mod operation;
 mod options;
 mod quantity;
+mod rates;
 mod route;
 mod storage;
 
@@ -28,5 +29,6 @@ pub use operation::{
 };
 pub use options::{Compression, Profile, RecordSize, VolumeOptions};
 pub use quantity::{ByteSize, CpuMillis, InvalidQuantity, Timestamp};
+pub use rates::{RateWindow, Rates};
 pub use route::{Route, RouteTable, ServiceKey, ServiceRoute};
 pub use storage::{Guid, Point, Role, Snapshot, VolumeState};

@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use flocker_model::{
-    ByteSize, Epoch, NodeName, OperationId, Point, Transfer, VolumeId, VolumeOptions,
+    ByteSize, Epoch, NodeName, OperationId, Point, Rates, Transfer, VolumeId, VolumeOptions,
 };
 
 /// What is to be sent, and to whom.
@@ -36,8 +36,8 @@ pub struct SendJob {
     pub target: NodeName,
     /// Where it receives.
     pub address: SocketAddr,
-    /// The most that is sent in a second, with whatever else is sent to that node; `None`: what the network carries.
-    pub rate: Option<ByteSize>,
+    /// The most that is sent in a second, with whatever else is sent to that node within a limit.
+    pub rates: Rates,
 }
 
 /// How far a stream has come; shared with whoever shows it.

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use flocker_model::{ByteSize, Guid, Transfer};
 use flocker_ports::{
-    Backend, BackendError, ByteStream, Progress, Replication, ReplicationError, ResumeToken,
-    SendJob,
+    Backend, BackendError, ByteStream, Clock as _, Progress, Replication, ReplicationError,
+    ResumeToken, SendJob, SystemClock,
 };
 use futures::{FutureExt, StreamExt};
 use tokio::{
@@ -293,7 +293,7 @@ async fn send_all<W: AsyncWrite + Unpin>(
         let message = sender.squeezes.of(&job.target, |squeeze| squeeze.pack(chunk));
         let length = message.load();
         let began = Instant::now();
-        if let Some(rate) = job.rate {
+        if let Some(rate) = job.rates.at(SystemClock.now()) {
             let turn = sender.pace.take(&job.target, rate, length as u64);
             outgoing.alive_while(sleep_until(turn)).await?;
         }

@@ -170,7 +170,7 @@ impl From<&Replication> for v1::Replication {
             copies: replication.copies,
             chosen: names(&replication.chosen),
             every_ms: u64::try_from(replication.every.as_millis()).unwrap_or(u64::MAX),
-            rate: replication.rate.map(|rate| rate.0),
+            rates: replication.rates.to_string(),
         }
     }
 }
@@ -186,7 +186,7 @@ impl TryFrom<v1::Replication> for Replication {
             copies: replication.copies,
             chosen: names("chosen", replication.chosen)?,
             every: Duration::from_millis(replication.every_ms),
-            rate: replication.rate.map(ByteSize),
+            rates: parse("rates", &replication.rates)?,
         })
     }
 }

@@ -5,9 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 use flocker_model::{
     AppName, AppRecord, AppState, ByteSize, Capacity, Compression, CpuMillis, Epoch, Guid,
     MoveReport, Node, NodeName, NodeStats, Operation, OperationId, OperationKind, OperationState,
-    Phase, PhaseReport, Point, Purpose, RecordSize, Replica, Replication, Role, Round, SecretName,
-    Snapshot, SnapshotTag, Timestamp, Transfer, Volume, VolumeId, VolumeName, VolumeOptions,
-    VolumeState,
+    Phase, PhaseReport, Point, Purpose, RateWindow, Rates, RecordSize, Replica, Replication, Role,
+    Round, SecretName, Snapshot, SnapshotTag, Timestamp, Transfer, Volume, VolumeId, VolumeName,
+    VolumeOptions, VolumeState,
 };
 use proptest::{
     collection::{btree_map, btree_set, vec},
@@ -128,9 +128,12 @@ prop_compose! {
 prop_compose! {
     fn replication()(
         named in btree_set(name::<NodeName>(), 0..3), copies in any::<u32>(),
-        chosen in btree_set(name::<NodeName>(), 0..3), every in any::<u32>(), rate in option::of(size()),
+        chosen in btree_set(name::<NodeName>(), 0..3), every in any::<u32>(), otherwise in option::of(size()),
     ) -> Replication {
-        Replication { named, copies, chosen, every: Duration::from_millis(every.into()), rate }
+        let otherwise = otherwise.filter(|rate| rate.0 > 0);
+        let window = RateWindow { from: 1320, until: 360, rate: otherwise };
+        let rates = Rates { otherwise, windows: vec![window] };
+        Replication { named, copies, chosen, every: Duration::from_millis(every.into()), rates }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use flocker_model::{ByteSize, NodeName};
+use flocker_model::{NodeName, Rates};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReplicaCommand {
@@ -18,7 +18,7 @@ pub(crate) enum ReplicaCommand {
     /// node that is away is sent the rest when it is back. Without `--to` and `--copies`, one replica is kept where the
     /// placement policies choose. Said again, it changes what was said before.
     #[command(
-        after_help = "Examples:\n  flocker replica add shop\n  flocker replica add shop --to n2 --every 5s\n  flocker replica add photos --copies 2 --every 1h --rate 20MiB"
+        after_help = "Examples:\n  flocker replica add shop\n  flocker replica add shop --to n2 --every 5s\n  flocker replica add photos --copies 2 --every 1h --rate 5MiB,22:00-06:00=50MiB"
     )]
     Add {
         /// A volume, or an app
@@ -32,9 +32,10 @@ pub(crate) enum ReplicaCommand {
         /// How often what changed is sent [default: 10s]
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         every: Option<Duration>,
-        /// The most that is sent in a second to one node; 0 for no limit [default: no limit]
+        /// The most that is sent in a second to one node, and another one at times of the day (UTC), as in
+        /// `5MiB,22:00-06:00=50MiB`; 0 for no limit [default: no limit]
         #[arg(long, value_name = "BYTES")]
-        rate: Option<ByteSize>,
+        rate: Option<Rates>,
     },
     /// Keep a replica no longer, and remove the copy
     Rm {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flocker_api::{Client, Failure, convert, v1};
-use flocker_model::{ByteSize, Point, Timestamp, Volume};
+use flocker_model::{ByteSize, Point, RateWindow, Replication, Timestamp, Volume};
 use serde_json::{Value, json};
 
 use crate::{
@@ -51,7 +51,7 @@ pub(super) async fn run(
                 nodes: to.iter().map(ToString::to_string).collect(),
                 copies,
                 every_ms: every.map(ms),
-                rate: rate.map(|rate| rate.0),
+                rates: rate.map(|rates| rates.to_string()),
             };
             let replicas = read(client.add_replicas(request).await?)?;
             let mut text = ls(&replicas);
@@ -190,6 +190,16 @@ fn status(replicas: &[Shown]) -> String {
     )
 }
 
+/// Other rates at times of the day, in UTC.
+fn windows(wanted: &Replication) -> Vec<Value> {
+    let time = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+    let windows = wanted.rates.windows.iter();
+    let shown = windows.map(|RateWindow { from, until, rate }| {
+        json!({ "from": time(*from), "until": time(*until), "rate": rate.map(|rate| rate.0) })
+    });
+    shown.collect()
+}
+
 fn to_json(replica: &Shown) -> Value {
     let wanted = replica.volume.replication.as_ref();
     let seen = replica.seen.as_ref();
@@ -201,7 +211,8 @@ fn to_json(replica: &Shown) -> Value {
         "why": replica.reason,
         "state": replica.state(),
         "every_ms": wanted.map(|wanted| ms(wanted.every)),
-        "rate": wanted.and_then(|wanted| wanted.rate).map(|rate| rate.0),
+        "rate": wanted.and_then(|wanted| wanted.rates.otherwise).map(|rate| rate.0),
+        "rate_windows": wanted.map(windows).unwrap_or_default(),
         "snapshot": replica.at.as_ref().map(|at| at.tag.as_str()),
         "guid": replica.at.as_ref().map(|at| at.guid.to_string()),
         "behind_ms": replica.behind.map(ms),

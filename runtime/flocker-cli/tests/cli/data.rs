@@ -113,7 +113,7 @@ pub(crate) fn replicas() -> v1::ListReplicasReply {
             copies: 1,
             chosen: vec!["n3".to_owned()],
             every_ms: 10_000,
-            rate: Some(20 << 20),
+            rates: "20971520,22:00-06:00=52428800".to_owned(),
         }),
         ..volumes().remove(0).volume.unwrap()
     };

@@ -305,7 +305,7 @@ impl Work {
             source: self.agent.inner.parts.node.clone(),
             target: receiver.clone(),
             address: self.record(receiver)?.replication,
-            rate: volume.replication.as_ref().and_then(|replication| replication.rate),
+            rates: volume.replication.as_ref().map(|r| r.rates.clone()).unwrap_or_default(),
         };
         let sent = self.agent.inner.parts.replication.send(&job, &self.progress).await;
         sent.map(drop).map_err(|error| match error {

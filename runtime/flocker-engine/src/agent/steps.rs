@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::PoisonError};
 
 use flocker_model::{
-    App, AppName, Epoch, OperationId, Point, Revision, Role, Snapshot, SnapshotTag, VolumeId,
+    App, AppName, Epoch, OperationId, Point, Rates, Revision, Role, Snapshot, SnapshotTag, VolumeId,
 };
 use flocker_ports::{AttachOrder, Op, Order, Reply, SendJob, Step, VolumeEpoch, VolumeOrder};
 
@@ -179,7 +179,7 @@ impl Agent {
             source: self.inner.parts.node.clone(),
             target,
             address,
-            rate: None,
+            rates: Rates::default(),
         };
         let progress = {
             let mut sending = self.inner.sending.lock().unwrap_or_else(PoisonError::into_inner);

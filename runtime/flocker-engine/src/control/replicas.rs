@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use flocker_model::{
-    AppName, ByteSize, Left, Leftover, NodeName, Point, Replication, Timestamp, Volume, VolumeName,
+    AppName, Left, Leftover, NodeName, Point, Rates, Replication, Timestamp, Volume, VolumeName,
 };
 use flocker_ports::ReplicaSeen;
 
@@ -28,8 +28,8 @@ pub struct Wish {
     pub copies: Option<u32>,
     /// How often; `None`: as before.
     pub every: Option<Duration>,
-    /// Bytes in a second to one node; `None`: as before. Zero: without a limit.
-    pub rate: Option<ByteSize>,
+    /// Bytes in a second to one node; `None`: as before.
+    pub rates: Option<Rates>,
 }
 
 /// A replica that is, or is to be.
@@ -170,7 +170,7 @@ impl Control {
             copies: 0,
             chosen: BTreeSet::new(),
             every: EVERY,
-            rate: None,
+            rates: Rates::default(),
         };
         let mut wanted = volume.replication.clone().unwrap_or_else(fresh);
         for node in &wish.nodes {
@@ -180,7 +180,9 @@ impl Control {
         }
         wanted.copies = wish.copies.unwrap_or(wanted.copies);
         wanted.every = wish.every.unwrap_or(wanted.every);
-        wanted.rate = wish.rate.map_or(wanted.rate, |rate| (rate.0 > 0).then_some(rate));
+        if let Some(rates) = &wish.rates {
+            wanted.rates.clone_from(rates);
+        }
         let invalid = |text: String| Err(Refusal::new("invalid-argument", text));
         if wanted.every < EVERY_MIN {
             return invalid(format!("a snapshot is sent every {EVERY_MIN:?} at the most"));

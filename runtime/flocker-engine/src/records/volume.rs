@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use flocker_model::{
-    ByteSize, Epoch, Guid, InvalidQuantity, NodeName, RecordSize, Replica, Replication, Timestamp,
-    Volume, VolumeOptions,
+    ByteSize, Epoch, Guid, InvalidQuantity, NodeName, Rates, RecordSize, Replica, Replication,
+    Timestamp, Volume, VolumeOptions,
 };
 use serde::{Deserialize, Serialize};
 
@@ -71,8 +71,11 @@ struct StoredReplication {
     copies: u32,
     chosen: BTreeSet<String>,
     every_ms: u64,
-    #[serde(default)]
+    /// As it was before there were windows.
+    #[serde(default, skip_serializing)]
     rate: Option<u64>,
+    #[serde(default)]
+    rates: Option<String>,
 }
 
 impl From<&Replication> for StoredReplication {
@@ -83,7 +86,8 @@ impl From<&Replication> for StoredReplication {
             copies: r.copies,
             chosen: names(&r.chosen),
             every_ms: millis(r.every),
-            rate: r.rate.map(|rate| rate.0),
+            rate: None,
+            rates: (r.rates != Rates::default()).then(|| r.rates.to_string()),
         }
     }
 }
@@ -98,7 +102,10 @@ impl StoredReplication {
             copies: self.copies,
             chosen: names(self.chosen)?,
             every: Duration::from_millis(self.every_ms),
-            rate: self.rate.map(ByteSize),
+            rates: match self.rates {
+                Some(rates) => rates.parse().map_err(|error: InvalidQuantity| error.to_string())?,
+                None => Rates { otherwise: self.rate.map(ByteSize), windows: vec![] },
+            },
         })
     }
 }

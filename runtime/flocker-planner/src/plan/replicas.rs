@@ -125,7 +125,7 @@ mod tests {
     };
 
     use flocker_model::{
-        Capacity, Epoch, Node, NodeStats, OperationId, Replication, Revision, VolumeId,
+        Capacity, Epoch, Node, NodeStats, OperationId, Rates, Replication, Revision, VolumeId,
     };
 
     use super::*;
@@ -180,7 +180,7 @@ mod tests {
             copies,
             chosen: chosen.iter().map(|node| name(node)).collect(),
             every: Duration::from_secs(10),
-            rate: None,
+            rates: Rates::default(),
         };
         let volume = Volume {
             id: VolumeId::new("v").unwrap(),

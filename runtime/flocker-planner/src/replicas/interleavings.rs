@@ -8,8 +8,8 @@ use std::{
 };
 
 use flocker_model::{
-    AppName, ByteSize, Epoch, Guid, NodeName, Point, Replication, Timestamp, Volume, VolumeId,
-    VolumeName,
+    AppName, ByteSize, Epoch, Guid, NodeName, Point, Rates, Replication, Timestamp, Volume,
+    VolumeId, VolumeName,
 };
 
 use super::{Command, Event, Failure, GroupId, Keeper, News, PREFIX, What, duties};
@@ -90,7 +90,7 @@ fn volume(name: &str, app: Option<&str>) -> Volume {
         copies: 0,
         chosen: BTreeSet::new(),
         every: Duration::from_secs(10),
-        rate: None,
+        rates: Rates::default(),
     };
     Volume {
         id: VolumeId::new(name).unwrap(),

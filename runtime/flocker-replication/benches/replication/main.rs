@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flocker_model::{ByteSize, Epoch, NodeName, OperationId, Point, VolumeId};
+use flocker_model::{ByteSize, Epoch, NodeName, OperationId, Point, Rates, VolumeId};
 use flocker_ports::{Backend, Progress, Replication as _, SendJob};
 use flocker_replication::{Receiving, ReceivingConfig, Sender, SenderConfig};
 use serde_json::json;
@@ -130,7 +130,7 @@ async fn send_of(
         source: node("n1"),
         target: node("n2"),
         address,
-        rate: None,
+        rates: Rates::default(),
     };
     let began = Instant::now();
     let sent = sender.send(&job, &Progress::default()).await.unwrap();

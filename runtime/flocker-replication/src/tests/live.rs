@@ -10,7 +10,7 @@ use std::{
 
 use flocker_btrfs::{BtrfsBackend, OpenError, PoolConfig};
 use flocker_model::{
-    ByteSize, Epoch, NodeName, OperationId, Point, SnapshotTag, Transfer, VolumeId,
+    ByteSize, Epoch, NodeName, OperationId, Point, Rates, SnapshotTag, Transfer, VolumeId,
 };
 use flocker_ports::{Backend, Op, Progress, Replication, ReplicationError, SendJob};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -141,7 +141,7 @@ fn job(base: Option<&Point>, to: &Point, relay: &Relay) -> SendJob {
         source: NodeName::new("n1").unwrap(),
         target: NodeName::new("n2").unwrap(),
         address: relay.address,
-        rate: None,
+        rates: Rates::default(),
     }
 }
 

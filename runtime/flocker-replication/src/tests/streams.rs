@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use flocker_model::{ByteSize, Epoch, NodeName, OperationId, Point, Transfer};
+use flocker_model::{ByteSize, Epoch, NodeName, OperationId, Point, Rates, Transfer};
 use flocker_ports::{Progress, Replication, ReplicationError, SendJob};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -68,7 +68,7 @@ fn job(base: Option<&Point>, to: &Point, address: SocketAddr) -> SendJob {
         source: NodeName::new("n1").unwrap(),
         target: NodeName::new("n2").unwrap(),
         address,
-        rate: None,
+        rates: Rates::default(),
     }
 }
 
@@ -114,7 +114,7 @@ async fn a_limit_is_kept() {
     let (source, target) = (Arc::new(Fake::default()), receiver(Knobs::default()).await);
     let data = content(1 << 20);
     let one = source.add("one", &data);
-    let job = SendJob { rate: Some(ByteSize(4 << 20)), ..job(None, &one, target.address) };
+    let job = SendJob { rates: "4m".parse().unwrap(), ..job(None, &one, target.address) };
 
     let sent = send(&sender(&source), &job).await.unwrap();
 
@@ -128,7 +128,7 @@ async fn what_compresses_is_compressed_where_the_line_is_slow() {
     let (source, target) = (Arc::new(Fake::default()), receiver(Knobs::default()).await);
     let data = b"the same line again and again, as logs have it\n".repeat(100_000);
     let one = source.add("one", &data);
-    let job = SendJob { rate: Some(ByteSize(8 << 20)), ..job(None, &one, target.address) };
+    let job = SendJob { rates: "8m".parse().unwrap(), ..job(None, &one, target.address) };
 
     let sent = send(&sender(&source), &job).await.unwrap();
 

@@ -7,7 +7,6 @@ use flocker_api::{
     v1,
 };
 use flocker_engine::control::{Reason, ReplicaView, Wish};
-use flocker_model::ByteSize;
 
 use super::observation;
 
@@ -17,7 +16,7 @@ pub(super) fn wish(request: &v1::AddReplicasRequest) -> Result<Wish, Malformed> 
         nodes: nodes.collect::<Result<_, _>>()?,
         copies: request.copies,
         every: request.every_ms.map(Duration::from_millis),
-        rate: request.rate.map(ByteSize),
+        rates: request.rates.as_ref().map(|rates| parse("rates", rates)).transpose()?,
     })
 }
 
