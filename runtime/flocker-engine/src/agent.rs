@@ -180,7 +180,9 @@ impl StepError {
             Self::Engine(e) => engine_kind(e),
             Self::Replication(ReplicationError::Source(e)) => backend_kind(e),
             Self::Replication(ReplicationError::Unreachable { .. }) => PeerErrorKind::Retry,
-            Self::Replication(ReplicationError::Refused { .. }) => PeerErrorKind::Refused,
+            Self::Replication(
+                ReplicationError::Refused { .. } | ReplicationError::Untrusted { .. },
+            ) => PeerErrorKind::Refused,
         }
     }
 }

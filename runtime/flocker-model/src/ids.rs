@@ -156,9 +156,53 @@ impl fmt::Display for Revision {
     }
 }
 
+/// By what a node is known on streams: the SHA-256 of its public key, which it announces in its record.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamKey(pub [u8; 32]);
+
+impl fmt::Display for StreamKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for StreamKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl std::str::FromStr for StreamKey {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let reason = "it has 64 hexadecimal digits";
+        let refuse = || InvalidName { kind: "stream key", name: text.to_owned(), reason };
+        let mut key = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(refuse());
+        }
+        for (at, byte) in key.iter_mut().enumerate() {
+            let digits = text.get(2 * at..2 * at + 2).ok_or_else(refuse)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| refuse())?;
+        }
+        Ok(Self(key))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_key_is_read_as_it_is_written_and_as_nothing_else() {
+        let key = StreamKey(std::array::from_fn(|at| at as u8 * 7));
+        let text = key.to_string();
+
+        assert_eq!(text.parse(), Ok(key));
+        for bad in ["", &text[1..], &format!("{text}0"), &text.replace("07", "+7")] {
+            assert!(bad.parse::<StreamKey>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_name_that_could_leave_its_folder_is_refused() {

@@ -21,7 +21,7 @@ pub use cluster::{
 };
 pub use ids::{
     AppName, ContainerName, Epoch, InvalidName, NodeName, OperationId, Revision, SecretName,
-    ServiceName, SnapshotTag, VolumeId, VolumeName,
+    ServiceName, SnapshotTag, StreamKey, VolumeId, VolumeName,
 };
 pub use operation::{
     MoveReport, Operation, OperationKind, OperationState, Phase, PhaseReport, Purpose, Round,

@@ -89,6 +89,9 @@ pub enum ReplicationError {
     /// The receiver said no; trying again will not help.
     #[error("node `{target}` refused the stream: {reason}")]
     Refused { target: NodeName, reason: String },
+    /// The nodes do not know each other's keys, or only one of them wants keys. Trying again helps once somebody changed that.
+    #[error("no stream to node `{target}` at {address}: {reason}")]
+    Untrusted { target: NodeName, address: SocketAddr, reason: String },
     /// This side could not read its own snapshot.
     #[error(transparent)]
     Source(#[from] crate::BackendError),

@@ -16,6 +16,9 @@ const DIGEST: usize = 32;
 /// Magic and version.
 pub(crate) const PREAMBLE: usize = MAGIC.len() + 2;
 
+/// What every connection under TLS begins with.
+const TLS_HANDSHAKE: u8 = 22;
+
 /// Who speaks. The two directions have keys of their own, so that nothing can be sent back where it came from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Side {
@@ -28,6 +31,10 @@ pub(crate) enum Side {
 pub(crate) enum FrameError {
     #[error("this is not a replication stream")]
     Foreign,
+    #[error(
+        "it speaks TLS, and this node takes streams in the clear\nhint: all nodes need the same `--streams`"
+    )]
+    Tls,
     #[error("the stream is of version {theirs}, this node understands version {VERSION}")]
     Version { theirs: u16 },
     #[error("frame {place} claims {length} bytes, more than the {max} that it may have")]
@@ -218,6 +225,9 @@ impl Decoder {
     fn preamble(&mut self) -> Result<Option<bool>, FrameError> {
         // A foreign service is recognised by its first bytes, however few they are.
         let known = self.buffer.len().min(MAGIC.len());
+        if self.buffer.first() == Some(&TLS_HANDSHAKE) {
+            return Err(FrameError::Tls);
+        }
         if self.buffer[..known] != MAGIC[..known] {
             return Err(FrameError::Foreign);
         }

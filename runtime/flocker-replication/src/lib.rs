@@ -20,13 +20,15 @@
 //!
 //! Every frame carries its place in the stream and a BLAKE3 digest, keyed by the header and by a nonce that the receiver
 //! makes for each connection. So a frame that was changed, moved, repeated, left out, taken from another stream or
-//! recorded earlier does not fit. This finds damage and mix-ups; who may connect at all is the transport's business.
+//! recorded earlier does not fit. This finds damage and mix-ups; who may connect at all, and who may read on the way, is
+//! the transport's business: TLS 1.3 between keys that nodes announced, see `tls`.
 //!
 //! Two streams for one volume at once: the newer connection wins, unless its epoch is older. The sender behind the older
 //! one is gone in all likelihood (it reconnects after a cut, and a half-open connection is noticed late), and what it
 //! brought stays for the newer one to resume. Ours never start two on purpose: a volume has one operation at a time.
 
 mod frame;
+mod keys;
 mod link;
 mod pace;
 mod receive;
@@ -35,7 +37,11 @@ mod slots;
 mod squeeze;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod transport;
 mod wire;
 
+pub use keys::{Announced, KeyError, KeyPair, StreamKeys};
 pub use receive::{Receiving, ReceivingConfig};
 pub use send::{Sender, SenderConfig};
+pub use transport::Transport;

@@ -67,11 +67,15 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
         }
     }
 
-    /// Reads and forgets, until the other side closes or `limit` has passed. Closing a connection with unread bytes makes
-    /// the kernel reset it, and the reset overtakes the refusal that was just written.
-    pub(crate) async fn drain(mut self, limit: Duration) {
-        let _ = timeout(limit, tokio::io::copy(&mut self.reader, &mut tokio::io::sink())).await;
+    pub(crate) async fn drain(self, limit: Duration) {
+        drain(self.reader, limit).await;
     }
+}
+
+/// Reads and forgets, until the other side closes or `limit` has passed. Closing a connection with unread bytes makes the
+/// kernel reset it, and the reset overtakes the refusal that was just written.
+pub(crate) async fn drain(mut reader: impl AsyncRead + Unpin, limit: Duration) {
+    let _ = timeout(limit, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
 }
 
 /// The half that is written.
@@ -115,6 +119,10 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
                 return Err(LinkError::Closed);
             }
         }
+        // TLS takes bytes that the kernel has no room for yet; nobody else would send them on.
+        timeout(self.idle, self.writer.flush())
+            .await
+            .map_err(|_| LinkError::Stuck(self.idle))??;
         Ok(())
     }
 

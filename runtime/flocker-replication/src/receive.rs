@@ -5,23 +5,27 @@ use std::{io, sync::Arc, time::Duration};
 use flocker_model::{Guid, NodeName, Snapshot};
 use flocker_ports::{Backend, BackendError, Op, Receiver};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     frame::{FrameError, Side},
-    link::{Incoming, LinkError, Outgoing},
+    link::{Incoming, LinkError, Outgoing, drain},
     slots::{Slots, Stale},
+    tls::Trust,
+    transport::{Accepted, Reader, Transport, Writer},
     wire::{Header, Message},
 };
 
 /// How long the sender may take to close after it was refused.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a sender in the clear is told where that is not wanted.
+const TLS_ONLY: &str = "it takes streams under TLS alone, and this one came in the clear\nhint: all nodes need the same `--streams`";
 
 /// How long a stream of the same volume may take to let go. It is in one call to the storage at most.
 const HANDOVER: Duration = Duration::from_secs(10);
@@ -33,7 +37,7 @@ pub struct ReceivingConfig {
     pub node: NodeName,
     /// The other side is gone when it was silent for so long. Both sides give three signs of life in this time.
     pub idle: Duration,
-    /// How long a connection may take to say what it wants. A sender says so at once; whoever does not would keep a place
+    /// How long a connection may take to prove who it is and to say what it wants. A sender says so at once; whoever does not would keep a place
     /// from one that would.
     pub greeting: Duration,
     /// Streams at once. Each needs a megabyte or two of memory while it has much to receive; senders wait and try again.
@@ -60,6 +64,7 @@ impl ReceivingConfig {
 #[derive(Debug, Clone)]
 pub struct Receiving {
     backend: Arc<dyn Backend>,
+    transport: Transport,
     config: ReceivingConfig,
     slots: Slots,
     streams: Arc<Semaphore>,
@@ -70,12 +75,13 @@ impl Receiving {
     pub async fn serve(
         listener: TcpListener,
         backend: Arc<dyn Backend>,
+        transport: Transport,
         config: ReceivingConfig,
         shutdown: CancellationToken,
     ) {
         let connections = Arc::new(Semaphore::new(config.connections_max));
         let streams = Arc::new(Semaphore::new(config.streams_max));
-        let receiving = Self { backend, config, slots: Slots::default(), streams };
+        let receiving = Self { backend, transport, config, slots: Slots::default(), streams };
         let mut tasks = JoinSet::new();
         loop {
             while tasks.try_join_next().is_some() {}
@@ -115,26 +121,48 @@ impl Receiving {
     ) -> io::Result<()> {
         // Each frame is written whole; waiting for more to send would only delay the answers.
         connection.set_nodelay(true)?;
-        let (reader, writer) = connection.into_split();
+        let deadline = Instant::now() + self.config.greeting;
+        let accepted = tokio::select! {
+            accepted = timeout_at(deadline, self.transport.accept(connection)) => accepted?,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        match accepted {
+            Accepted::Stream { reader, writer, trust } => {
+                let mut session = self.session(reader, writer, trust);
+                tokio::select! {
+                    result = session.first(deadline) => match result {
+                        Ok(header) => session.stream(header, shutdown).await,
+                        Err(error) => session.end_by(error).await,
+                    },
+                    () = shutdown.cancelled() => {}
+                }
+                Ok(())
+            }
+            Accepted::Clear { reader, writer } => {
+                self.session(reader, writer, None).refuse(false, TLS_ONLY.to_owned()).await;
+                Ok(())
+            }
+            Accepted::Failed { error, reader } => {
+                drain(reader, FAREWELL).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn session(&self, reader: Reader, writer: Writer, trust: Option<Trust>) -> Session<'_> {
         let incoming = Incoming::new(reader, Side::Sender, self.config.idle);
         let outgoing = Outgoing::new(writer, Side::Receiver, self.config.idle);
-        let mut session = Session { receiving: self, incoming, outgoing };
-        tokio::select! {
-            result = session.first() => match result {
-                Ok(header) => session.stream(header, shutdown).await,
-                Err(error) => session.end_by(error).await,
-            },
-            () = shutdown.cancelled() => {}
-        }
-        Ok(())
+        Session { receiving: self, incoming, outgoing, trust }
     }
 }
 
 /// One connection.
-struct Session<'a, R, W> {
+struct Session<'a> {
     receiving: &'a Receiving,
-    incoming: Incoming<R>,
-    outgoing: Outgoing<W>,
+    incoming: Incoming<Reader>,
+    outgoing: Outgoing<Writer>,
+    /// Whose it is, where that was proved.
+    trust: Option<Trust>,
 }
 
 /// What became of a stream.
@@ -175,14 +203,14 @@ impl From<BackendError> for Outcome {
     }
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<'_, R, W> {
+impl Session<'_> {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "whatever else may come, now or in later versions, is not due here"
     )]
-    async fn first(&mut self) -> Result<Header, LinkError> {
-        let limit = self.receiving.config.greeting;
-        match timeout(limit, self.incoming.next()).await.map_err(|_| LinkError::Idle(limit))?? {
+    async fn first(&mut self, deadline: Instant) -> Result<Header, LinkError> {
+        let late = || LinkError::Idle(self.receiving.config.greeting);
+        match timeout_at(deadline, self.incoming.next()).await.map_err(|_| late())?? {
             Message::Header(header) => Ok(*header),
             other => Err(LinkError::Unexpected { expected: "header", found: other.name() }),
         }
@@ -213,7 +241,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<'_, R, W> {
             LinkError::Io(_) | LinkError::Closed | LinkError::Stuck(_) | LinkError::Idle(_) => {}
             // Whoever that is does not speak our language.
             LinkError::Frame(FrameError::Foreign) => {}
-            LinkError::Frame(FrameError::Version { .. }) => {
+            LinkError::Frame(FrameError::Tls | FrameError::Version { .. }) => {
                 self.refuse(false, error.to_string()).await
             }
             LinkError::Frame(_) | LinkError::Unexpected { .. } => {
@@ -236,6 +264,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<'_, R, W> {
         shutdown: &CancellationToken,
     ) -> Result<Outcome, LinkError> {
         let config = &self.receiving.config;
+        if let Some(stranger) = self.stranger(header) {
+            return Ok(stranger);
+        }
         if header.target != config.node {
             let reason = format!(
                 "this is node `{}`, the stream is for node `{}`",
@@ -266,6 +297,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<'_, R, W> {
         }
     }
 
+    /// What a sender is told whose key is not that of the node that it says it is, or is no longer.
+    fn stranger(&self, header: &Header) -> Option<Outcome> {
+        let is_stranger = self.trust.as_ref().is_some_and(|trust| !trust.is(&header.source));
+        is_stranger.then(|| {
+            let reason = format!("its key is not that of node `{}` in this cluster", header.source);
+            Outcome::Refused { retry: false, reason }
+        })
+    }
+
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "whatever else may come, now or in later versions, is not due here"
@@ -289,6 +329,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Session<'_, R, W> {
                 message = self.incoming.next() => message?,
                 () = leave.cancelled() => return Ok(Outcome::Left),
             };
+            // A node that was removed in the meantime is refused from then on.
+            if let Some(stranger) = self.stranger(header) {
+                return Ok(stranger);
+            }
             match message {
                 Message::Chunk(bytes) => {
                     fresh = false;

@@ -11,7 +11,6 @@ use flocker_ports::{
 };
 use futures::{FutureExt, StreamExt};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::Semaphore,
     time::{Instant, sleep, sleep_until, timeout},
@@ -22,6 +21,8 @@ use crate::{
     link::{Incoming, LinkError, Outgoing},
     pace::Pace,
     squeeze::Squeezes,
+    tls::Distrust,
+    transport::{Reader, Transport, Writer},
     wire::{CHUNK_MAX, Header, Message},
 };
 
@@ -33,6 +34,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct SenderConfig {
     /// How long a connection may take to be made. A lost SYN is sent again after one second.
     pub connect: Duration,
+    /// How long both sides may take to prove who they are. Computing it takes a millisecond; a receiver with many
+    /// connections answers late.
+    pub handshake: Duration,
     /// The other side is gone when it was silent for so long. Both sides give three signs of life in this time.
     pub idle: Duration,
     /// Connections that are tried within one call.
@@ -53,6 +57,7 @@ impl Default for SenderConfig {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(2),
+            handshake: Duration::from_secs(10),
             idle: Duration::from_secs(30),
             attempts: 5,
             backoff: Duration::from_millis(100),
@@ -66,6 +71,7 @@ impl Default for SenderConfig {
 #[derive(Debug)]
 pub struct Sender {
     backend: Arc<dyn Backend>,
+    transport: Transport,
     config: SenderConfig,
     streams: Semaphore,
     large: Semaphore,
@@ -76,11 +82,11 @@ pub struct Sender {
 impl Sender {
     /// A sender of what `backend` holds.
     #[must_use]
-    pub fn new(backend: Arc<dyn Backend>, config: SenderConfig) -> Self {
+    pub fn new(backend: Arc<dyn Backend>, transport: Transport, config: SenderConfig) -> Self {
         let (streams, large) =
             (Semaphore::new(config.streams_max), Semaphore::new(config.large_max));
         let (pace, squeezes) = (Pace::default(), Squeezes::default());
-        Self { backend, config, streams, large, pace, squeezes }
+        Self { backend, transport, config, streams, large, pace, squeezes }
     }
 }
 
@@ -93,18 +99,22 @@ impl Replication for Sender {
         let mut tally = Tally { progress, sent: 0, held: 0 };
         let mut pause = self.config.backoff;
         for attempt in 1.. {
-            let reason = match self.attempt(job, &mut tally).await {
+            let (target, address) = (job.target.clone(), job.address);
+            let error = match self.attempt(job, &mut tally).await {
                 Ok(()) => break,
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Cut(reason)) => reason,
+                Err(Failure::Cut(reason)) => {
+                    ReplicationError::Unreachable { target, address, reason }
+                }
+                // A node that announced its key a moment ago is not known everywhere yet.
+                Err(Failure::Distrust(reason)) => {
+                    let reason = reason.to_string();
+                    ReplicationError::Untrusted { target, address, reason }
+                }
             };
-            tracing::debug!(volume = %job.volume, target = %job.target, attempt, reason, "a stream was cut");
+            tracing::debug!(volume = %job.volume, attempt, %error, "a stream was cut");
             if attempt >= self.config.attempts {
-                return Err(ReplicationError::Unreachable {
-                    target: job.target.clone(),
-                    address: job.address,
-                    reason,
-                });
+                return Err(error);
             }
             sleep(pause).await;
             pause *= 2;
@@ -126,6 +136,8 @@ struct Tally<'a> {
 enum Failure {
     /// The next one may work.
     Cut(String),
+    /// So may this, but the network is not to blame.
+    Distrust(Distrust),
     /// None will.
     Final(ReplicationError),
 }
@@ -134,8 +146,9 @@ impl From<LinkError> for Failure {
     fn from(error: LinkError) -> Self {
         match error {
             LinkError::Backend(error) => Self::Final(error.into()),
-            LinkError::Io(_)
-            | LinkError::Closed
+            LinkError::Io(error) => Distrust::of(&error)
+                .map_or_else(|| Self::Cut(LinkError::Io(error).to_string()), Self::Distrust),
+            LinkError::Closed
             | LinkError::Idle(_)
             | LinkError::Stuck(_)
             | LinkError::Frame(_)
@@ -146,13 +159,18 @@ impl From<LinkError> for Failure {
 
 impl Sender {
     async fn attempt(&self, job: &SendJob, tally: &mut Tally<'_>) -> Result<(), Failure> {
+        let towards = self.transport.towards(&job.target).map_err(Failure::Distrust)?;
         let connection = timeout(self.config.connect, TcpStream::connect(job.address))
             .await
             .map_err(|_| Failure::Cut(format!("no connection within {:?}", self.config.connect)))?
             .map_err(|e| Failure::Cut(e.to_string()))?;
         // Frames are written whole; waiting for more to send would cost the final delta of a move its speed.
         connection.set_nodelay(true).map_err(LinkError::from)?;
-        let (reader, writer) = connection.into_split();
+        let limit = self.config.handshake;
+        let secured = timeout(limit, towards.secure(connection)).await;
+        let (reader, writer) = secured
+            .map_err(|_| Failure::Cut(format!("it did not prove who it is within {limit:?}")))?
+            .map_err(LinkError::from)?;
         let mut stream = Outbound {
             backend: &*self.backend,
             job,
@@ -166,16 +184,16 @@ impl Sender {
 }
 
 /// One connection.
-struct Outbound<'a, 'p, R, W> {
+struct Outbound<'a, 'p> {
     backend: &'a dyn Backend,
     job: &'a SendJob,
     sender: &'a Sender,
     tally: &'a mut Tally<'p>,
-    incoming: Incoming<R>,
-    outgoing: Outgoing<W>,
+    incoming: Incoming<Reader>,
+    outgoing: Outgoing<Writer>,
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Outbound<'_, '_, R, W> {
+impl Outbound<'_, '_> {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "whatever else may come, now or in later versions, is not due here"
@@ -277,9 +295,9 @@ fn header(job: &SendJob) -> Header {
     }
 }
 
-async fn send_all<W: AsyncWrite + Unpin>(
+async fn send_all(
     bytes: ByteStream,
-    outgoing: &mut Outgoing<W>,
+    outgoing: &mut Outgoing<Writer>,
     tally: &mut Tally<'_>,
     (sender, job): (&Sender, &SendJob),
 ) -> Result<(), LinkError> {

@@ -5,3 +5,4 @@ mod framing;
 mod live;
 mod relay;
 mod streams;
+mod tls;

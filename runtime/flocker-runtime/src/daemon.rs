@@ -22,7 +22,7 @@ use flocker_planner::{Policies, plan::Settings};
 use flocker_plugins::PluginHost;
 use flocker_ports::{Store, SystemClock};
 use flocker_proxy::{Limits, Proxy, ProxyConfig};
-use flocker_replication::{Receiving, ReceivingConfig, Sender, SenderConfig};
+use flocker_replication::{Receiving, ReceivingConfig, Sender, SenderConfig, Transport};
 use flocker_store::{EmbeddedStore, RemoteStore};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -154,7 +154,11 @@ impl Starting {
             node: config.node.clone(),
             backend: backend.clone(),
             engine,
-            replication: Arc::new(Sender::new(backend.clone(), SenderConfig::default())),
+            replication: Arc::new(Sender::new(
+                backend.clone(),
+                Transport::clear(),
+                SenderConfig::default(),
+            )),
             routes: Arc::new(ProxyRoutes(proxy.clone())),
             clock: Arc::new(SystemClock),
             machine: Arc::new(ThisMachine),
@@ -169,7 +173,8 @@ impl Starting {
         let tasks = TaskTracker::new();
         tasks.spawn(publish(proxy.clone(), followed.clone(), stop.clone()));
         let receiving = ReceivingConfig::new(config.node.clone());
-        tasks.spawn(Receiving::serve(listeners.replication, backend, receiving, stop.clone()));
+        let (listener, ended) = (listeners.replication, stop.clone());
+        tasks.spawn(Receiving::serve(listener, backend, Transport::clear(), receiving, ended));
         let peers = Directory::new(config.node.clone(), agent.clone(), followed.clone());
         let (replicating, records, ended) = (agent.clone(), followed.clone(), stop.clone());
         tasks.spawn(async move { replicating.replicate(records, Arc::new(peers), ended).await });

@@ -310,7 +310,9 @@ impl Work {
         let sent = self.agent.inner.parts.replication.send(&job, &self.progress).await;
         sent.map(drop).map_err(|error| match error {
             ReplicationError::Unreachable { .. } => Failure::Away(error.to_string()),
-            ReplicationError::Refused { .. } => Failure::Refused(error.to_string()),
+            ReplicationError::Refused { .. } | ReplicationError::Untrusted { .. } => {
+                Failure::Refused(error.to_string())
+            }
             ReplicationError::Source(_) => Failure::Here(error.to_string()),
         })
     }

@@ -28,7 +28,7 @@ use std::{
 
 use flocker_model::{ByteSize, Epoch, NodeName, OperationId, Point, Rates, VolumeId};
 use flocker_ports::{Backend, Progress, Replication as _, SendJob};
-use flocker_replication::{Receiving, ReceivingConfig, Sender, SenderConfig};
+use flocker_replication::{Receiving, ReceivingConfig, Sender, SenderConfig, Transport};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -99,7 +99,7 @@ async fn receiving(backend: Arc<dyn Backend>, stop: &CancellationToken) -> Socke
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let config = ReceivingConfig::new(node("n2"));
-    tokio::spawn(Receiving::serve(listener, backend, config, stop.clone()));
+    tokio::spawn(Receiving::serve(listener, backend, Transport::clear(), config, stop.clone()));
     address
 }
 
@@ -157,7 +157,8 @@ fn free_port() -> u16 {
 async fn transport(rows: &mut Vec<Row>) {
     let stop = CancellationToken::new();
     let address = receiving(Arc::new(Synthetic::new(SYNTHETIC)), &stop).await;
-    let sender = Sender::new(Arc::new(Synthetic::new(SYNTHETIC)), SenderConfig::default());
+    let storage = Arc::new(Synthetic::new(SYNTHETIC));
+    let sender = Sender::new(storage, Transport::clear(), SenderConfig::default());
     let mut socat = Row::new("transport alone", "socat", 1.0);
     let mut mbuffer = Row::new("transport alone", "mbuffer", 1.0);
     let source = format!("head -c {SYNTHETIC} /dev/zero");
@@ -195,7 +196,7 @@ async fn streams<P: Pair>(mut full: Row, mut increment: Row) -> [Row; 2] {
         let pair = P::new().await;
         let stop = CancellationToken::new();
         let address = receiving(pair.target(), &stop).await;
-        let sender = Sender::new(pair.source(), SenderConfig::default());
+        let sender = Sender::new(pair.source(), Transport::clear(), SenderConfig::default());
         let mut base: Option<Point> = None;
         let sizes = [("full", P::FULL), ("increment", P::INCREMENT)];
         for ((name, size), row) in sizes.into_iter().zip([&mut full, &mut increment]) {

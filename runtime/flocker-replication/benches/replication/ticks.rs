@@ -9,7 +9,7 @@ use std::{
 
 use flocker_model::{ByteSize, Point, SnapshotTag, VolumeId};
 use flocker_ports::VolumeEpoch;
-use flocker_replication::{Sender, SenderConfig};
+use flocker_replication::{Sender, SenderConfig, Transport};
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,7 @@ impl Volumes {
         let pair = ZfsPair::new().await;
         let stop = CancellationToken::new();
         let address = receiving(pair.target(), &stop).await;
-        let sender = Sender::new(pair.source(), SenderConfig::default());
+        let sender = Sender::new(pair.source(), Transport::clear(), SenderConfig::default());
         let mut ids = vec![];
         for number in 0..count {
             let id = VolumeId::new(format!("small-{number}")).unwrap();

@@ -16,7 +16,10 @@ use flocker_ports::{Backend, Op, Progress, Replication, ReplicationError, SendJo
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::relay::{Harm, Relay, relay};
+use super::{
+    relay::{Harm, Relay, relay},
+    tls::transport,
+};
 use crate::{Receiving, ReceivingConfig, Sender, SenderConfig};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -74,7 +77,8 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = ReceivingConfig::new(NodeName::new("n2").unwrap());
-        let serving = Receiving::serve(listener, self.backend(), config, CancellationToken::new());
+        let (stop, transport) = (CancellationToken::new(), transport("n2"));
+        let serving = Receiving::serve(listener, self.backend(), transport, config, stop);
         self.serving = Some(tokio::spawn(serving));
         relay(address, harms).await
     }
@@ -147,7 +151,7 @@ fn job(base: Option<&Point>, to: &Point, relay: &Relay) -> SendJob {
 
 async fn send(node: &Node, job: &SendJob, attempts: u32) -> Result<Transfer, ReplicationError> {
     let config = SenderConfig { attempts, ..SenderConfig::default() };
-    Sender::new(node.backend(), config).send(job, &Progress::default()).await
+    Sender::new(node.backend(), transport("n1"), config).send(job, &Progress::default()).await
 }
 
 /// The target becomes the owner; what its containers would find.

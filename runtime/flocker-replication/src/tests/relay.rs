@@ -29,23 +29,25 @@ pub(super) async fn relay(target: SocketAddr, harms: impl IntoIterator<Item = Ha
     let address = listener.local_addr().unwrap();
     let harms = Mutex::new(harms.into_iter().collect::<VecDeque<Harm>>());
     let n_connections = Arc::new(Mutex::new(0));
-    let (counter, mut tasks) = (n_connections.clone(), JoinSet::new());
+    let passed = Arc::new(Mutex::new(Vec::new()));
+    let (counter, overheard, mut tasks) = (n_connections.clone(), passed.clone(), JoinSet::new());
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((from, _)) = listener.accept().await {
             *counter.lock().unwrap() += 1;
             let harm = harms.lock().unwrap().pop_front();
             let to = TcpStream::connect(target).await.unwrap();
-            connections.spawn(pass(from, to, harm));
+            connections.spawn(pass(from, to, harm, overheard.clone()));
         }
     });
-    Relay { address, n_connections, _tasks: tasks }
+    Relay { address, n_connections, passed, _tasks: tasks }
 }
 
 /// It works until it is dropped.
 pub(super) struct Relay {
     pub(super) address: SocketAddr,
     n_connections: Arc<Mutex<usize>>,
+    passed: Arc<Mutex<Vec<u8>>>,
     _tasks: JoinSet<()>,
 }
 
@@ -53,9 +55,22 @@ impl Relay {
     pub(super) fn n_connections(&self) -> usize {
         *self.n_connections.lock().unwrap()
     }
+
+    /// Whether these bytes could be read on their way from sender to receiver.
+    pub(super) fn overheard(&self, bytes: &[u8]) -> bool {
+        self.passed.lock().unwrap().windows(bytes.len()).any(|seen| seen == bytes)
+    }
 }
 
-async fn pass(from: TcpStream, to: TcpStream, harm: Option<Harm>) {
+/// As much as a test may want to look at.
+fn listen(overheard: &Mutex<Vec<u8>>, bytes: &[u8]) {
+    let mut overheard = overheard.lock().unwrap();
+    if overheard.len() < 1 << 20 {
+        overheard.extend_from_slice(bytes);
+    }
+}
+
+async fn pass(from: TcpStream, to: TcpStream, harm: Option<Harm>, overheard: Arc<Mutex<Vec<u8>>>) {
     let (mut from_reader, mut from_writer) = from.into_split();
     let (mut to_reader, mut to_writer) = to.into_split();
     let there = async {
@@ -78,6 +93,7 @@ async fn pass(from: TcpStream, to: TcpStream, harm: Option<Harm>) {
             if to_writer.write_all(&buffer[..keep]).await.is_err() {
                 return;
             }
+            listen(&overheard, &buffer[..keep]);
             passed += n;
             match harm {
                 Some(Harm::Cut { after }) if passed > after => return,

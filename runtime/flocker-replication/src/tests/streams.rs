@@ -20,16 +20,16 @@ use super::{
     fake::{Fake, Knobs, Volume, guid, volume},
     relay::{Harm, relay},
 };
-use crate::{Receiving, ReceivingConfig, Sender, SenderConfig};
+use crate::{Receiving, ReceivingConfig, Sender, SenderConfig, Transport};
 
 /// Longer than any test takes, shorter than a person waits.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-struct Node {
-    backend: Arc<Fake>,
-    address: SocketAddr,
-    shutdown: CancellationToken,
-    task: JoinHandle<()>,
+pub(super) struct Node {
+    pub(super) backend: Arc<Fake>,
+    pub(super) address: SocketAddr,
+    pub(super) shutdown: CancellationToken,
+    pub(super) task: JoinHandle<()>,
 }
 
 impl Drop for Node {
@@ -48,16 +48,22 @@ async fn receiver_with(knobs: Knobs, config: ReceivingConfig) -> Node {
     let backend = Arc::new(Fake::new(knobs));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
-    let task = tokio::spawn(Receiving::serve(listener, backend.clone(), config, shutdown.clone()));
+    let task = tokio::spawn(Receiving::serve(
+        listener,
+        backend.clone(),
+        Transport::clear(),
+        config,
+        shutdown.clone(),
+    ));
     Node { backend, address, shutdown, task }
 }
 
 fn sender(backend: &Arc<Fake>) -> Sender {
     let config = SenderConfig { backoff: Duration::from_millis(5), ..SenderConfig::default() };
-    Sender::new(backend.clone(), config)
+    Sender::new(backend.clone(), Transport::clear(), config)
 }
 
-fn job(base: Option<&Point>, to: &Point, address: SocketAddr) -> SendJob {
+pub(super) fn job(base: Option<&Point>, to: &Point, address: SocketAddr) -> SendJob {
     SendJob {
         operation: OperationId::new("op-1").unwrap(),
         volume: volume(),
@@ -72,11 +78,11 @@ fn job(base: Option<&Point>, to: &Point, address: SocketAddr) -> SendJob {
     }
 }
 
-async fn send(sender: &Sender, job: &SendJob) -> Result<Transfer, ReplicationError> {
+pub(super) async fn send(sender: &Sender, job: &SendJob) -> Result<Transfer, ReplicationError> {
     timeout(DEADLINE, sender.send(job, &Progress::default())).await.expect("it takes too long")
 }
 
-async fn until(what: &str, reached: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, reached: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !reached() {
         assert!(Instant::now() < deadline, "never {what}");
@@ -85,7 +91,7 @@ async fn until(what: &str, reached: impl Fn() -> bool) {
 }
 
 /// Bytes that do not repeat.
-fn content(length: usize) -> Vec<u8> {
+pub(super) fn content(length: usize) -> Vec<u8> {
     let mut out = vec![0; length];
     blake3::Hasher::new().finalize_xof().fill(&mut out);
     out
@@ -332,7 +338,8 @@ async fn slow_storage_is_not_taken_for_a_dead_peer() {
     .await;
     let one = source.add("one", &content(1000));
     let relay = relay(target.address, []).await;
-    let sender = Sender::new(source, SenderConfig { idle, ..SenderConfig::default() });
+    let sender =
+        Sender::new(source, Transport::clear(), SenderConfig { idle, ..SenderConfig::default() });
 
     send(&sender, &job(None, &one, relay.address)).await.unwrap();
 
@@ -358,7 +365,9 @@ async fn a_peer_that_falls_silent_is_given_up_on_both_sides() {
         ..SenderConfig::default()
     };
 
-    let sent = send(&Sender::new(source, config), &job(None, &one, relay.address)).await;
+    let sent =
+        send(&Sender::new(source, Transport::clear(), config), &job(None, &one, relay.address))
+            .await;
 
     assert!(matches!(sent, Err(ReplicationError::Unreachable { .. })), "{sent:?}");
     assert!(target.backend.half().unwrap() > 0);
@@ -427,7 +436,7 @@ async fn small_streams_do_not_wait_for_large_ones() {
     let source = Arc::new(Fake::new(knobs));
     let (large, small) = (source.add("large", &content(HANGS * 2)), source.add("small", b"s"));
     let config = SenderConfig { large_max: 1, ..SenderConfig::default() };
-    let sender = Arc::new(Sender::new(source.clone(), config));
+    let sender = Arc::new(Sender::new(source.clone(), Transport::clear(), config));
     let mut targets = vec![];
     for _ in 0..3 {
         targets.push(receiver(Knobs::default()).await);
