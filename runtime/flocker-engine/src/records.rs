@@ -145,6 +145,8 @@ struct StoredNode {
     configured: BTreeSet<String>,
     draining: bool,
     identity: String,
+    #[serde(default)]
+    stream_key: Option<String>,
 }
 
 impl From<&Node> for StoredNode {
@@ -158,6 +160,7 @@ impl From<&Node> for StoredNode {
             configured: n.configured.clone(),
             draining: n.draining,
             identity: n.identity.clone(),
+            stream_key: n.stream_key.map(|key| key.to_string()),
         }
     }
 }
@@ -173,6 +176,7 @@ impl StoredNode {
             configured: self.configured,
             draining: self.draining,
             identity: self.identity,
+            stream_key: optional(self.stream_key)?,
         })
     }
 }
@@ -483,5 +487,30 @@ impl StoredOperation {
                 blackout: self.blackout_ms.map(Duration::from_millis),
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the first release wrote it.
+    const NODE: &str = r#"{"v":1,"name":"n1","api":"10.0.0.1:4521","mesh":"10.0.0.1:4522",
+        "replication":"10.0.0.1:4523","labels":{},"draining":false,"identity":"one""#;
+
+    #[test]
+    fn a_node_that_is_older_than_stream_keys_has_none() {
+        let read = |more: &str| Node::from_bytes("node/n1", format!("{NODE}{more}}}").as_bytes());
+        let key = "07".repeat(32);
+
+        let older = read("").unwrap();
+        let newer = read(&format!(r#","stream_key":"{key}""#)).unwrap();
+        let damaged = read(r#","stream_key":"07""#).unwrap_err();
+
+        assert_eq!((older.stream_key, newer.stream_key), (None, Some(key.parse().unwrap())));
+        for node in [older, newer] {
+            assert_eq!(Node::from_bytes("node/n1", &node.to_bytes().unwrap()), Ok(node));
+        }
+        assert!(damaged.reason.contains("stream key"), "{damaged}");
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     AppName, ByteSize, CpuMillis, Epoch, Guid, NodeName, OperationId, Point, Rates, SnapshotTag,
-    Timestamp, VolumeId, VolumeName, VolumeOptions,
+    StreamKey, Timestamp, VolumeId, VolumeName, VolumeOptions,
 };
 
 /// A machine of the cluster, as it registered itself and as operators marked it.
@@ -31,6 +31,8 @@ pub struct Node {
     pub draining: bool,
     /// Made anew at each installation: two machines with one name are told apart.
     pub identity: String,
+    /// By what others know it on streams. None where it takes them in the clear, or is older than keys.
+    pub stream_key: Option<StreamKey>,
 }
 
 /// What a node says of itself at one moment.

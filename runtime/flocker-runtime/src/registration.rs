@@ -41,6 +41,7 @@ impl Registration {
             configured: config.labels.keys().cloned().collect(),
             draining: false,
             identity: identity.to_owned(),
+            stream_key: None,
         };
         Self { cluster, node }
     }
@@ -199,6 +200,7 @@ mod tests {
             configured: configured.iter().map(|key| (*key).to_owned()).collect(),
             draining: false,
             identity: "one".to_owned(),
+            stream_key: None,
         }
     }
 

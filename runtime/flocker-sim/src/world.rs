@@ -365,5 +365,6 @@ fn record(name: &NodeName, idx: u8) -> Node {
         configured: BTreeSet::new(),
         draining: false,
         identity: name.to_string(),
+        stream_key: None,
     }
 }

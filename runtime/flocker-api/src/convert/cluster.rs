@@ -21,6 +21,7 @@ impl From<&Node> for v1::Node {
             draining: node.draining,
             identity: node.identity.clone(),
             configured: node.configured.iter().cloned().collect(),
+            stream_key: node.stream_key.map(|key| key.to_string()),
         }
     }
 }
@@ -37,6 +38,7 @@ impl TryFrom<v1::Node> for Node {
             configured: node.configured.into_iter().collect(),
             draining: node.draining,
             identity: node.identity,
+            stream_key: parse_option("stream_key", node.stream_key.as_deref())?,
         })
     }
 }

@@ -6,8 +6,8 @@ use flocker_model::{
     AppName, AppRecord, AppState, ByteSize, Capacity, Compression, CpuMillis, Epoch, Guid,
     MoveReport, Node, NodeName, NodeStats, Operation, OperationId, OperationKind, OperationState,
     Phase, PhaseReport, Point, Purpose, RateWindow, Rates, RecordSize, Replica, Replication, Role,
-    Round, SecretName, Snapshot, SnapshotTag, Timestamp, Transfer, Volume, VolumeId, VolumeName,
-    VolumeOptions, VolumeState,
+    Round, SecretName, Snapshot, SnapshotTag, StreamKey, Timestamp, Transfer, Volume, VolumeId,
+    VolumeName, VolumeOptions, VolumeState,
 };
 use proptest::{
     collection::{btree_map, btree_set, vec},
@@ -71,9 +71,9 @@ prop_compose! {
     fn node()(
         name in name::<NodeName>(), api in address(), mesh in address(), replication in address(),
         labels in btree_map(".{0,8}", ".{0,8}", 0..4), configured in btree_set(".{0,8}", 0..4), draining: bool,
-        identity in ".{0,20}",
+        identity in ".{0,20}", stream_key in option::of(any::<[u8; 32]>().prop_map(StreamKey)),
     ) -> Node {
-        Node { name, api, mesh, replication, labels, configured, draining, identity }
+        Node { name, api, mesh, replication, labels, configured, draining, identity, stream_key }
     }
 }
 

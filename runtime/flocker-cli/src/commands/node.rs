@@ -131,6 +131,7 @@ fn record_json(node: &v1::Node) -> Value {
         "api": node.api,
         "mesh": node.mesh,
         "replication": node.replication,
+        "stream_key": node.stream_key,
         "labels": node.labels,
         "configured": node.configured,
         "draining": node.draining,

@@ -21,6 +21,7 @@ pub(crate) fn node(name: &str) -> v1::Node {
         draining: false,
         identity: String::new(),
         configured: vec!["disk".to_owned()],
+        stream_key: Some(format!("{:064}", &name[1..])),
     }
 }
 

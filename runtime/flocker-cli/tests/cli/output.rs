@@ -44,7 +44,7 @@ fn nodes_are_listed() {
     check(
         &["node", "ls", "--json"],
         &expect![[r#"
-            {"nodes":[{"alive":true,"api":"10.0.0.1:4521","apps":1,"configured":["disk"],"draining":false,"labels":{"disk":"nvme"},"leader":true,"memory_promised":2147483648,"mesh":"10.0.0.1:4522","name":"n1","replication":"10.0.0.1:4523","stats":{"at_ms":1795340111000,"cpu_millis":4000,"load_millis":1250,"memory":{"free":5368709120,"total":8589934592},"pool":{"free":64424509440,"total":107374182400},"streams":"btrfs"},"troubles":[],"volumes":1},{"alive":true,"api":"10.0.0.2:4521","apps":1,"configured":["disk"],"draining":false,"labels":{"disk":"nvme"},"leader":false,"memory_promised":2147483648,"mesh":"10.0.0.2:4522","name":"n2","replication":"10.0.0.2:4523","stats":{"at_ms":1795340111000,"cpu_millis":4000,"load_millis":1250,"memory":{"free":5368709120,"total":8589934592},"pool":{"free":64424509440,"total":107374182400},"streams":"btrfs"},"troubles":[],"volumes":1},{"alive":false,"api":"10.0.0.3:4521","apps":0,"configured":["disk"],"draining":false,"labels":{"disk":"nvme"},"leader":false,"memory_promised":2147483648,"mesh":"10.0.0.3:4522","name":"n3","replication":"10.0.0.3:4523","stats":null,"troubles":["it does not answer since 09:30"],"volumes":0}]}
+            {"nodes":[{"alive":true,"api":"10.0.0.1:4521","apps":1,"configured":["disk"],"draining":false,"labels":{"disk":"nvme"},"leader":true,"memory_promised":2147483648,"mesh":"10.0.0.1:4522","name":"n1","replication":"10.0.0.1:4523","stats":{"at_ms":1795340111000,"cpu_millis":4000,"load_millis":1250,"memory":{"free":5368709120,"total":8589934592},"pool":{"free":64424509440,"total":107374182400},"streams":"btrfs"},"stream_key":"1                                                               ","troubles":[],"volumes":1},{"alive":true,"api":"10.0.0.2:4521","apps":1,"configured":["disk"],"draining":false,"labels":{"disk":"nvme"},"leader":false,"memory_promised":2147483648,"mesh":"10.0.0.2:4522","name":"n2","replication":"10.0.0.2:4523","stats":{"at_ms":1795340111000,"cpu_millis":4000,"load_millis":1250,"memory":{"free":5368709120,"total":8589934592},"pool":{"free":64424509440,"total":107374182400},"streams":"btrfs"},"stream_key":"2                                                               ","troubles":[],"volumes":1},{"alive":false,"api":"10.0.0.3:4521","apps":0,"configured":["disk"],"draining":false,"labels":{"disk":"nvme"},"leader":false,"memory_promised":2147483648,"mesh":"10.0.0.3:4522","name":"n3","replication":"10.0.0.3:4523","stats":null,"stream_key":"3                                                               ","troubles":["it does not answer since 09:30"],"volumes":0}]}
         "#]],
     );
 }
@@ -60,7 +60,7 @@ fn labels_are_changed_together() {
     check(
         &["node", "undrain", "n1", "--json"],
         &expect![[r#"
-            {"api":"10.0.0.1:4521","configured":["disk"],"draining":false,"labels":{"disk":"nvme"},"mesh":"10.0.0.1:4522","name":"n1","replication":"10.0.0.1:4523"}
+            {"api":"10.0.0.1:4521","configured":["disk"],"draining":false,"labels":{"disk":"nvme"},"mesh":"10.0.0.1:4522","name":"n1","replication":"10.0.0.1:4523","stream_key":"1                                                               "}
         "#]],
     );
 }

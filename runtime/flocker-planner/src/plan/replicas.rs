@@ -164,6 +164,7 @@ mod tests {
                 configured: BTreeSet::new(),
                 draining: false,
                 identity: node.to_owned(),
+                stream_key: None,
             },
             alive: true,
             asked: Revision(0),

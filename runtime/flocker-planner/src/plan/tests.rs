@@ -73,6 +73,7 @@ fn add_node(world: &mut World, name: &str, marks: &[&str]) {
         configured: BTreeSet::new(),
         draining: marks.contains(&"draining"),
         identity: name.to_owned(),
+        stream_key: None,
     };
     let room = Capacity { total: ByteSize::gib(8), free: ByteSize::gib(8) };
     let stats =
