@@ -139,7 +139,8 @@ impl Receiving {
                 Ok(())
             }
             Accepted::Clear { reader, writer } => {
-                self.session(reader, writer, None).refuse(false, TLS_ONLY.to_owned()).await;
+                // Once both are told the same, the same stream is welcome.
+                self.session(reader, writer, None).refuse(true, TLS_ONLY.to_owned()).await;
                 Ok(())
             }
             Accepted::Failed { error, reader } => {

@@ -23,7 +23,10 @@ use rustls::{
     },
     version::TLS13,
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::{
@@ -34,6 +37,12 @@ use crate::{
 /// What a connection may hold that was encrypted and not yet taken by the kernel: a chunk with its framing, so that a frame
 /// becomes one call and not four.
 const UNSENT_MAX: usize = CHUNK_MAX + 64 * 1024;
+
+/// What a receiver reads at once: rustls asks for 4 KiB, which would be a call to the kernel for each quarter of a record.
+const READ_AHEAD: usize = CHUNK_MAX;
+
+/// A connection that is read in large parts.
+pub(crate) type Buffered = BufReader<TcpStream>;
 
 /// Why the other side of a connection is not trusted, or does not trust us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -135,7 +144,8 @@ impl Tls {
     pub(crate) async fn accept(
         &self,
         connection: TcpStream,
-    ) -> Result<(TlsStream<TcpStream>, Trust), (io::Error, TcpStream)> {
+    ) -> Result<(TlsStream<Buffered>, Trust), (io::Error, Buffered)> {
+        let connection = BufReader::with_capacity(READ_AHEAD, connection);
         let accepting = TlsAcceptor::from(self.accepting.clone()).accept(connection);
         let mut stream = match accepting.into_fallible().await {
             Ok(stream) => stream,
@@ -156,9 +166,9 @@ impl Tls {
 pub(crate) async fn connect(
     connector: TlsConnector,
     connection: TcpStream,
-) -> io::Result<TlsStream<TcpStream>> {
+) -> io::Result<TlsStream<Buffered>> {
     let at = ServerName::from(connection.peer_addr()?.ip());
-    let mut stream = connector.connect(at, connection).await?;
+    let mut stream = connector.connect(at, BufReader::new(connection)).await?;
     let (_, session) = stream.get_mut();
     session.set_buffer_limit(Some(UNSENT_MAX));
     Ok(stream.into())

@@ -72,7 +72,7 @@ impl Transport {
                 let (reader, writer) = (Box::new(reader), Box::new(writer));
                 Accepted::Stream { reader, writer, trust: Some(trust) }
             }
-            Err((error, connection)) => Accepted::Failed { error, reader: halves(connection).0 },
+            Err((error, connection)) => Accepted::Failed { error, reader: Box::new(connection) },
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use flocker_api::SOCKET_DEFAULT;
 use flocker_btrfs::PoolConfig;
 use flocker_docker::Subnet;
@@ -99,6 +99,10 @@ pub(crate) struct Flags {
     /// The folder with the keys of encrypted volumes, one file each [default: /etc/flocker/secrets]
     #[arg(long, value_name = "DIR")]
     secrets_dir: Option<PathBuf>,
+    /// How volumes travel between nodes: `tls`, or `clear` for a network on which nobody else is. All nodes need the same
+    /// [default: tls]
+    #[arg(long, value_name = "tls|clear", hide_possible_values = true)]
+    streams: Option<Streams>,
     /// Docker's socket [default: unix:///var/run/docker.sock]
     #[arg(long, value_name = "ADDRESS")]
     docker: Option<String>,
@@ -141,6 +145,7 @@ struct File {
     pool: Option<String>,
     pool_size: Option<String>,
     secrets_dir: Option<PathBuf>,
+    streams: Option<Streams>,
     docker: Option<String>,
     docker_subnet: Option<String>,
     #[serde(default)]
@@ -152,6 +157,17 @@ struct File {
     require_signed: Option<String>,
     #[serde(default)]
     plugin: Vec<FilePlugin>,
+}
+
+/// How volumes travel between nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Streams {
+    /// Under TLS 1.3, between the keys that nodes announced.
+    #[default]
+    Tls,
+    /// As they are, from and to whoever connects.
+    Clear,
 }
 
 /// Where the volumes are kept.
@@ -182,6 +198,7 @@ pub(crate) struct Config {
     pub(crate) pool: Pool,
     pub(crate) pool_size: ByteSize,
     pub(crate) secrets_dir: PathBuf,
+    pub(crate) streams: Streams,
     pub(crate) docker: PathBuf,
     pub(crate) subnet: Option<Subnet>,
     pub(crate) labels: BTreeMap<String, String>,
@@ -260,6 +277,7 @@ impl Config {
                 .secrets_dir
                 .or(file.secrets_dir)
                 .unwrap_or_else(|| "/etc/flocker/secrets".into()),
+            streams: flags.streams.or(file.streams).unwrap_or_default(),
             docker: docker(flags.docker.or(file.docker))?,
             subnet,
             labels,
@@ -484,6 +502,7 @@ mod tests {
         check("--pool", "tank/flocker");
         check("--pool-size", "much");
         check("--pool-size", "1.0 KiB");
+        check("--streams", "ssl");
         check("--docker", "tcp://10.0.0.1:2375");
         check("--docker", &docker);
         check("--docker-subnet", "10.88.1.0");

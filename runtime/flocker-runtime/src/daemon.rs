@@ -22,7 +22,7 @@ use flocker_planner::{Policies, plan::Settings};
 use flocker_plugins::PluginHost;
 use flocker_ports::{Store, SystemClock};
 use flocker_proxy::{Limits, Proxy, ProxyConfig};
-use flocker_replication::{Receiving, ReceivingConfig, Sender, SenderConfig, Transport};
+use flocker_replication::{KeyPair, Receiving, ReceivingConfig, Sender, SenderConfig};
 use flocker_store::{EmbeddedStore, RemoteStore};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -41,7 +41,7 @@ use crate::{
     proxy::{ProxyRoutes, publish},
     registration::Registration,
     storage::{self, Storage},
-    wire,
+    streams, wire,
 };
 
 /// Calls that are under way when the daemon is asked to end are given so long.
@@ -85,7 +85,10 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let policies = plugins::load(&config).await?;
     let storage = Storage::prepare(&config).await?;
     let store = store(&config).await?;
-    let registration = Registration::new(&config, Cluster::new(store.clone()), &place.identity);
+    let cluster = Cluster::new(store.clone());
+    let own_key = streams::own_key(&config)?;
+    let stream_key = own_key.as_ref().map(KeyPair::public);
+    let registration = Registration::new(&config, cluster, &place.identity, stream_key);
     if let Some(store) = config.join {
         // Said at once: the first answer that there is none takes a while.
         tracing::info!(%store, "looking for the cluster's store");
@@ -99,8 +102,18 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
 
     let engine = Arc::new(docker(&config));
     let mut ground = Ground::new(engine.clone());
-    let starting =
-        Starting { config, stop, hangup, registration, policies, storage, kept_on, store, engine };
+    let starting = Starting {
+        config,
+        stop,
+        hangup,
+        own_key,
+        registration,
+        policies,
+        storage,
+        kept_on,
+        store,
+        engine,
+    };
     match starting.start(&mut ground, socket, listeners).await {
         Ok(running) => running.until_asked().await,
         Err(error) => {
@@ -115,6 +128,7 @@ struct Starting {
     config: Config,
     stop: CancellationToken,
     hangup: Signal,
+    own_key: Option<KeyPair>,
     registration: Registration,
     policies: Arc<PluginHost>,
     storage: Storage,
@@ -131,8 +145,8 @@ impl Starting {
         socket: Socket,
         listeners: Option<Listeners>,
     ) -> anyhow::Result<Running> {
-        let Self { config, stop, hangup, registration, policies, storage, kept_on, store, engine } =
-            self;
+        let Self { config, stop, hangup, own_key, registration, policies, .. } = self;
+        let Self { storage, kept_on, store, engine, .. } = self;
         let plugins = Plugins { policies: policies.clone(), backend: storage.plugin() };
         let gateway = ground.network(&stop).await?;
         let listeners = match listeners {
@@ -150,31 +164,29 @@ impl Starting {
             mesh: listeners.mesh,
             limits: Limits::default(),
         });
+        let cluster = Cluster::new(store.clone());
+        let followed = follower::follow(cluster.clone(), stop.clone());
+        let transport = streams::transport(own_key, followed.clone())?;
+        let sending = SenderConfig::default();
         let parts = AgentParts {
             node: config.node.clone(),
             backend: backend.clone(),
             engine,
-            replication: Arc::new(Sender::new(
-                backend.clone(),
-                Transport::clear(),
-                SenderConfig::default(),
-            )),
+            replication: Arc::new(Sender::new(backend.clone(), transport.clone(), sending)),
             routes: Arc::new(ProxyRoutes(proxy.clone())),
             clock: Arc::new(SystemClock),
             machine: Arc::new(ThisMachine),
         };
         let agent = Agent::open(parts, &config.state_dir.join("journal"))?;
-        let cluster = Cluster::new(store.clone());
         // The last thing that may fail: from here on the others count on this node.
         let node = registration.write(&stop).await?;
 
-        let followed = follower::follow(cluster.clone(), stop.clone());
         let leader = leader(&config, cluster, followed.clone(), agent.clone(), policies.clone());
         let tasks = TaskTracker::new();
         tasks.spawn(publish(proxy.clone(), followed.clone(), stop.clone()));
         let receiving = ReceivingConfig::new(config.node.clone());
         let (listener, ended) = (listeners.replication, stop.clone());
-        tasks.spawn(Receiving::serve(listener, backend, Transport::clear(), receiving, ended));
+        tasks.spawn(Receiving::serve(listener, backend, transport, receiving, ended));
         let peers = Directory::new(config.node.clone(), agent.clone(), followed.clone());
         let (replicating, records, ended) = (agent.clone(), followed.clone(), stop.clone());
         tasks.spawn(async move { replicating.replicate(records, Arc::new(peers), ended).await });

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{ErrorKind, Write as _},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
@@ -54,9 +54,23 @@ fn read_or_draw(path: &Path) -> anyhow::Result<String> {
 
 /// Writes a line to a file, which afterwards holds that or what it held before, whatever happens.
 pub(crate) fn write_durably(path: &Path, line: &str) -> std::io::Result<()> {
+    replace(path, format!("{line}\n").as_bytes(), 0o644)
+}
+
+/// The same for what nobody but the node may read.
+pub(crate) fn write_secretly(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    replace(path, content, 0o600)
+}
+
+fn replace(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    writeln!(file, "{line}")?;
+    // What an earlier attempt left may have other rights.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = File::options().write(true).create_new(true).mode(mode).open(&beside)?;
+    file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
     match path.parent() {

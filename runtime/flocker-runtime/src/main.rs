@@ -11,6 +11,7 @@ mod plugins;
 mod proxy;
 mod registration;
 mod storage;
+mod streams;
 mod wire;
 
 use std::{io::IsTerminal as _, process::ExitCode};

@@ -9,7 +9,7 @@ use flocker_engine::{
     follower::Followed,
     records::RemovedNode,
 };
-use flocker_model::{Node, Volume, VolumeName};
+use flocker_model::{Node, StreamKey, Volume, VolumeName};
 use flocker_ports::StoreError;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,12 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    pub(crate) fn new(config: &Config, cluster: Cluster, identity: &str) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        cluster: Cluster,
+        identity: &str,
+        stream_key: Option<StreamKey>,
+    ) -> Self {
         let at = |port| SocketAddr::new(config.address, port);
         let node = Node {
             name: config.node.clone(),
@@ -41,7 +46,7 @@ impl Registration {
             configured: config.labels.keys().cloned().collect(),
             draining: false,
             identity: identity.to_owned(),
-            stream_key: None,
+            stream_key,
         };
         Self { cluster, node }
     }
@@ -201,6 +206,16 @@ mod tests {
             draining: false,
             identity: "one".to_owned(),
             stream_key: None,
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_new_or_gone_is_announced_as_it_is() {
+        let keys = [1, 2].map(|byte| Some(StreamKey([byte; 32])));
+        let with = |stream_key| Node { stream_key, ..node(&[], &[]) };
+
+        for (known, fresh) in [(keys[0], keys[1]), (None, keys[0]), (keys[0], None)] {
+            assert_eq!(merged(&with(known), &with(fresh)).stream_key, fresh);
         }
     }
 

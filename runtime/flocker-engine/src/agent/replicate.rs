@@ -309,10 +309,11 @@ impl Work {
         };
         let sent = self.agent.inner.parts.replication.send(&job, &self.progress).await;
         sent.map(drop).map_err(|error| match error {
-            ReplicationError::Unreachable { .. } => Failure::Away(error.to_string()),
-            ReplicationError::Refused { .. } | ReplicationError::Untrusted { .. } => {
-                Failure::Refused(error.to_string())
+            // It is not this snapshot that is refused: once the nodes know each other, the same one is wanted.
+            ReplicationError::Unreachable { .. } | ReplicationError::Untrusted { .. } => {
+                Failure::Away(error.to_string())
             }
+            ReplicationError::Refused { .. } => Failure::Refused(error.to_string()),
             ReplicationError::Source(_) => Failure::Here(error.to_string()),
         })
     }

@@ -140,3 +140,36 @@ fn harm(cluster: &mut Cluster, round: u64, source: &str, target: &str) -> Result
     }
     until("all nodes answer", || Ok((cluster.flocker().n_alive()? == 3).then_some(())))
 }
+
+/// Given a node that takes streams in the clear, in a cluster that does not: nothing is sent to it, and operators read why,
+/// until it has a key. Then one whose key is lost has another one and is known by it.
+#[test]
+fn a_node_without_a_key_gets_no_stream_until_it_has_one() -> Result<()> {
+    scenario(2, |cluster| {
+        let home = cluster.deploy(APP, PORT, &["n1"])?;
+        ensure!(home == "n1", "the app is on {home}");
+        let restart = |cluster: &mut Cluster, how: &str| {
+            let node = cluster.node("n2")?;
+            node.kill()?;
+            node.set(&["--streams", how]);
+            node.start()?;
+            cluster.all_alive()
+        };
+        restart(cluster, "clear")?;
+        cluster.flocker().ask(&["replica", "add", APP, "--to", "n2", "--every", "1s"])?;
+        until("the operator reads why", || {
+            let listed = cluster.flocker().ask(&["replica", "ls", APP])?;
+            let trouble = listed["replicas"][0]["trouble"].as_str().unwrap_or_default();
+            Ok(trouble.contains("it announced no key").then_some(()))
+        })?;
+
+        restart(cluster, "tls")?;
+        current(cluster, "n2")?;
+
+        std::fs::remove_file(cluster.node("n2")?.state().join("stream-key"))?;
+        restart(cluster, "tls")?;
+        let door = cluster.door("n1", PORT)?;
+        cluster.fill(door, DELTA_MIB)?;
+        current(cluster, "n2").map(drop)
+    })
+}
