@@ -25,9 +25,10 @@ pub(crate) struct Options {
 }
 
 /// What people would use instead.
-const PEERS: [Need; 3] = [
+const PEERS: [Need; 4] = [
     Need::new("socat", "socat", "the transport is compared with it"),
     Need::new("mbuffer", "mbuffer", "the transport is compared with it"),
+    Need::new("openssl", "openssl", "the transport under TLS is compared with it, through socat"),
     Need::new("btrfs", "btrfs-progs", "streams of btrfs are compared with its own"),
 ];
 
@@ -35,8 +36,8 @@ const PEERS: [Need; 3] = [
 enum What {
     /// What a placement decision costs, natively and by a plugin.
     Plugins,
-    /// What a stream costs beside `socat`, `mbuffer`, `btrfs send | btrfs receive` and, in a guest, `zfs send | zfs receive`,
-    /// and a tick of many volumes beside `syncoid` and `bzfs`.
+    /// What a stream costs, in the clear and under TLS, beside `socat`, `mbuffer`, `btrfs send | btrfs receive` and, in a
+    /// guest, `zfs send | zfs receive`, and a tick of many volumes beside `syncoid` and `bzfs`.
     /// Root.
     Replication,
 }

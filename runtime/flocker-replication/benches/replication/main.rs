@@ -2,8 +2,8 @@
 //! of btrfs against `btrfs send | btrfs receive`, and of ZFS against `zfs send | zfs receive`. Root.
 //!
 //! `cargo xtask bench replication` builds what this needs. With `--guest` and the script that boots guests it runs itself
-//! in one, with `--zfs` for the streams of ZFS, and with `--ticks` and the folder of the peers for what is done again and
-//! again for many volumes.
+//! in one, with `--zfs` for the streams of ZFS, with `--tls` for those under TLS 1.3, and with `--ticks` and the folder of
+//! the peers for what is done again and again for many volumes.
 //!
 //! All contenders take turns within one run, and medians are shown: these numbers are ratios, not promises.
 
@@ -17,6 +17,7 @@
 mod pools;
 mod synthetic;
 mod ticks;
+mod tls;
 mod zfs;
 
 use std::{
@@ -44,6 +45,8 @@ const SYNTHETIC: u64 = 2 << 30;
 
 /// Each contender takes so many turns.
 const ROUNDS: usize = 7;
+
+const BARE_BTRFS: &str = "btrfs send | btrfs receive";
 
 /// One row of the table.
 struct Row {
@@ -94,12 +97,28 @@ fn volume() -> VolumeId {
     VolumeId::new("v-1").unwrap()
 }
 
+/// What carries the streams of a sender and of its receiver.
+struct Ends {
+    sender: Transport,
+    receiver: Transport,
+}
+
+impl Ends {
+    fn clear() -> Self {
+        Self { sender: Transport::clear(), receiver: Transport::clear() }
+    }
+}
+
 /// A node that receives into `backend`.
-async fn receiving(backend: Arc<dyn Backend>, stop: &CancellationToken) -> SocketAddr {
+async fn receiving(
+    backend: Arc<dyn Backend>,
+    transport: Transport,
+    stop: &CancellationToken,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let config = ReceivingConfig::new(node("n2"));
-    tokio::spawn(Receiving::serve(listener, backend, Transport::clear(), config, stop.clone()));
+    tokio::spawn(Receiving::serve(listener, backend, transport, config, stop.clone()));
     address
 }
 
@@ -156,9 +175,9 @@ fn free_port() -> u16 {
 
 async fn transport(rows: &mut Vec<Row>) {
     let stop = CancellationToken::new();
-    let address = receiving(Arc::new(Synthetic::new(SYNTHETIC)), &stop).await;
-    let storage = Arc::new(Synthetic::new(SYNTHETIC));
-    let sender = Sender::new(storage, Transport::clear(), SenderConfig::default());
+    let storage = || Arc::new(Synthetic::new(SYNTHETIC));
+    let address = receiving(storage(), Transport::clear(), &stop).await;
+    let sender = Sender::new(storage(), Transport::clear(), SenderConfig::default());
     let mut socat = Row::new("transport alone", "socat", 1.0);
     let mut mbuffer = Row::new("transport alone", "mbuffer", 1.0);
     let source = format!("head -c {SYNTHETIC} /dev/zero");
@@ -190,13 +209,13 @@ async fn transport(rows: &mut Vec<Row>) {
 }
 
 /// A full stream and an increment of it, ours and theirs in turns.
-async fn streams<P: Pair>(mut full: Row, mut increment: Row) -> [Row; 2] {
+async fn streams<P: Pair>(ends: &Ends, mut full: Row, mut increment: Row) -> [Row; 2] {
     for round in 0..ROUNDS {
         // Pools of its own for each turn: one that holds more is slower.
         let pair = P::new().await;
         let stop = CancellationToken::new();
-        let address = receiving(pair.target(), &stop).await;
-        let sender = Sender::new(pair.source(), Transport::clear(), SenderConfig::default());
+        let address = receiving(pair.target(), ends.receiver.clone(), &stop).await;
+        let sender = Sender::new(pair.source(), ends.sender.clone(), SenderConfig::default());
         let mut base: Option<Point> = None;
         let sizes = [("full", P::FULL), ("increment", P::INCREMENT)];
         for ((name, size), row) in sizes.into_iter().zip([&mut full, &mut increment]) {
@@ -248,7 +267,7 @@ fn show(rows: &[Row]) {
             unit => format!("{value:7.1} {unit}"),
         };
         println!(
-            "{:28} {}   {:27} {}   {:.2} (goal {:.2})",
+            "{:37} {}   {:27} {}   {:.2} (goal {:.2})",
             row.name,
             shown(value),
             row.peer,
@@ -269,17 +288,20 @@ async fn main() {
         const PEER: &str = "zfs send | zfs receive";
         let full = Row::new("full stream of zfs", PEER, 0.97);
         let increment = Row::new("incremental stream of zfs", PEER, 0.97);
-        rows.extend(streams::<ZfsPair>(full, increment).await);
+        rows.extend(streams::<ZfsPair>(&Ends::clear(), full, increment).await);
     }
     if let Some(folder) = named("--ticks") {
         rows.extend(ticks::ticks(folder).await);
     }
+    if place("--tls").is_some() {
+        tls::rows(&mut rows).await;
+    }
     if rows.is_empty() {
-        const PEER: &str = "btrfs send | btrfs receive";
-        let full = Row::new("full stream of btrfs", PEER, 0.97);
-        let increment = Row::new("incremental stream of btrfs", PEER, 0.97);
+        let full = Row::new("full stream of btrfs", BARE_BTRFS, 0.97);
+        let increment = Row::new("incremental stream of btrfs", BARE_BTRFS, 0.97);
         transport(&mut rows).await;
-        rows.extend(streams::<BtrfsPair>(full, increment).await);
+        rows.extend(streams::<BtrfsPair>(&Ends::clear(), full, increment).await);
+        tls::rows(&mut rows).await;
     }
     show(&rows);
     let mut all: Vec<_> = rows.iter().map(Row::json).collect();

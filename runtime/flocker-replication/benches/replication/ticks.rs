@@ -42,7 +42,7 @@ impl Volumes {
     async fn new(count: usize) -> Self {
         let pair = ZfsPair::new().await;
         let stop = CancellationToken::new();
-        let address = receiving(pair.target(), &stop).await;
+        let address = receiving(pair.target(), Transport::clear(), &stop).await;
         let sender = Sender::new(pair.source(), Transport::clear(), SenderConfig::default());
         let mut ids = vec![];
         for number in 0..count {
