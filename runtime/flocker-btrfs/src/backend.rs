@@ -1,7 +1,7 @@
 //! The port, wired to the parts that do the work. Decides nothing itself but who waits for whom.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -116,6 +116,19 @@ impl Node {
         changes.lock_owned().await
     }
 
+    /// Waits for its turn to change all of them. Always in the same order, so that two callers never wait for each other.
+    pub(crate) async fn turns(
+        &self,
+        volumes: impl IntoIterator<Item = &VolumeId>,
+    ) -> Vec<OwnedMutexGuard<()>> {
+        let ordered: BTreeSet<&VolumeId> = volumes.into_iter().collect();
+        let mut turns = Vec::with_capacity(ordered.len());
+        for volume in ordered {
+            turns.push(self.turn(volume).await);
+        }
+        turns
+    }
+
     /// Works on files of the pool away from the threads that serve everybody: a disk may take its time.
     pub(crate) async fn files<T: Send + 'static>(
         &self,
@@ -195,7 +208,7 @@ impl Backend for BtrfsBackend {
     }
 
     fn describe(&self) -> Description {
-        let features = ["snapshot", "incremental-send", "resume", "quota"];
+        let features = ["snapshot", "incremental-send", "resume", "quota", "clone"];
         Description {
             driver: "btrfs".to_owned(),
             streams: "btrfs".to_owned(),
@@ -235,6 +248,17 @@ impl Backend for BtrfsBackend {
         self.node.create(op, volume, options, owner).await
     }
 
+    async fn clone_volume(
+        &self,
+        op: &Op,
+        source: &VolumeId,
+        at: &Point,
+        volume: &VolumeId,
+    ) -> Result<Change, BackendError> {
+        let _turns = self.node.turns([source, volume]).await;
+        self.node.clone_volume(op, source, at, volume).await
+    }
+
     async fn resize(
         &self,
         op: &Op,
@@ -256,14 +280,7 @@ impl Backend for BtrfsBackend {
         volumes: &[VolumeId],
         tag: &SnapshotTag,
     ) -> Result<Vec<Snapshot>, BackendError> {
-        // Always in the same order, so that two callers never wait for each other.
-        let mut ordered: Vec<&VolumeId> = volumes.iter().collect();
-        ordered.sort();
-        ordered.dedup();
-        let mut turns = Vec::with_capacity(ordered.len());
-        for volume in ordered {
-            turns.push(self.node.turn(volume).await);
-        }
+        let _turns = self.node.turns(volumes).await;
         self.node.snapshot(op, volumes, tag).await
     }
 

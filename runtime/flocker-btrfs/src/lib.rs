@@ -25,6 +25,7 @@
 //! have no sidecar; their point of no return is the rename of the folder that holds them.
 
 mod backend;
+mod clone;
 mod command;
 mod keeper;
 mod layout;

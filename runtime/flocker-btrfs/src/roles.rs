@@ -96,26 +96,45 @@ impl Node {
         options: &VolumeOptions,
         owner: Option<(u32, u32)>,
     ) -> Result<Change, BackendError> {
-        if let Some((role, sidecar)) = self.find(volume).await? {
-            refuse_stale(op, volume, sidecar.epoch)?;
-            return match role {
-                Role::Live if op.epoch == sidecar.epoch => {
-                    self.settle(volume).await?;
-                    Ok(Change::None)
-                }
-                Role::Live => Err(wrong_role(volume, "live at an older epoch", "absent")),
-                Role::Sealed | Role::Replica => Err(wrong_role(volume, role_name(role), "absent")),
-            };
+        if self.is_made(op, volume).await? {
+            return Ok(Change::None);
         }
-        // Finishes the removal of an earlier volume of this id.
-        self.settle(volume).await?;
         self.stage_empty(volume, options.compression, owner).await?;
+        self.place_staged(op, volume, options.size).await
+    }
+
+    /// Whether it was made under this epoch already; one that is there otherwise is in the way.
+    pub(crate) async fn is_made(&self, op: &Op, volume: &VolumeId) -> Result<bool, BackendError> {
+        let made = match self.find(volume).await? {
+            None => false,
+            Some((role, sidecar)) => {
+                refuse_stale(op, volume, sidecar.epoch)?;
+                match role {
+                    Role::Live if op.epoch == sidecar.epoch => true,
+                    Role::Live => {
+                        return Err(wrong_role(volume, "live at an older epoch", "absent"));
+                    }
+                    Role::Sealed | Role::Replica => {
+                        return Err(wrong_role(volume, role_name(role), "absent"));
+                    }
+                }
+            }
+        };
+        // Finishes it, or the removal of an earlier volume of this id.
+        self.settle(volume).await?;
+        Ok(made)
+    }
+
+    /// What was staged becomes a live volume.
+    pub(crate) async fn place_staged(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        size: ByteSize,
+    ) -> Result<Change, BackendError> {
         self.steps.done("staged")?;
-        self.decide(
-            volume,
-            Sidecar { want: Want::Role(Role::Live), epoch: op.epoch, size: options.size },
-        )
-        .await?;
+        let live = Sidecar { want: Want::Role(Role::Live), epoch: op.epoch, size };
+        self.decide(volume, live).await?;
         self.steps.done("decided")?;
         self.settle(volume).await?;
         Ok(Change::Made)

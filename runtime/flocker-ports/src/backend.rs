@@ -143,6 +143,23 @@ pub trait Backend: Send + Sync + fmt::Debug {
         owner: Option<(u32, u32)>,
     ) -> Result<Change, BackendError>;
 
+    /// Makes a live volume at `op.epoch` with the content of a snapshot of `source`, whatever role that copy has, and like it in
+    /// all options. It has no snapshots yet. Neither of the two needs the other from then on: both, and the snapshot, can be
+    /// removed. Only where the feature `clone` is declared.
+    async fn clone_volume(
+        &self,
+        _op: &Op,
+        _source: &VolumeId,
+        _at: &Point,
+        _volume: &VolumeId,
+    ) -> Result<Change, BackendError> {
+        Err(BackendError::Unsupported {
+            driver: self.describe().driver,
+            what: "cannot clone a volume".to_owned(),
+            hint: "copy its files into a new volume, or keep it on btrfs or ZFS".to_owned(),
+        })
+    }
+
     /// Changes how much the volume can hold.
     async fn resize(
         &self,

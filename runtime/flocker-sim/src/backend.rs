@@ -112,7 +112,7 @@ fn injected(point: &str) -> BackendError {
 impl Backend for SimBackend {
     fn describe(&self) -> Description {
         let features =
-            ["snapshot", "incremental-send", "resume", "quota"].map(String::from).to_vec();
+            ["snapshot", "incremental-send", "resume", "quota", "clone"].map(String::from).to_vec();
         Description {
             driver: "sim".into(),
             streams: "sim".into(),
@@ -155,6 +155,16 @@ impl Backend for SimBackend {
         _owner: Option<(u32, u32)>,
     ) -> Result<Change, BackendError> {
         self.call("backend.create", |pool| pool.create(op, volume, options.size))
+    }
+
+    async fn clone_volume(
+        &self,
+        op: &Op,
+        source: &VolumeId,
+        at: &Point,
+        volume: &VolumeId,
+    ) -> Result<Change, BackendError> {
+        self.call("backend.clone_volume", |pool| pool.clone_volume(op, source, at, volume))
     }
 
     async fn resize(

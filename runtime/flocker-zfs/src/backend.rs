@@ -1,7 +1,7 @@
 //! The port, wired to the parts that do the work. Decides nothing itself but who waits for whom.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -229,6 +229,19 @@ impl Node {
         Arc::clone(&self.entry(volume).changes).try_lock_owned().ok()
     }
 
+    /// Waits for its turn to change all of them. Always in the same order, so that two callers never wait for each other.
+    pub(crate) async fn turns(
+        &self,
+        volumes: impl IntoIterator<Item = &VolumeId>,
+    ) -> Vec<OwnedMutexGuard<()>> {
+        let ordered: BTreeSet<&VolumeId> = volumes.into_iter().collect();
+        let mut turns = Vec::with_capacity(ordered.len());
+        for volume in ordered {
+            turns.push(self.turn(volume).await);
+        }
+        turns
+    }
+
     /// Works on files and mounts away from the threads that serve everybody: a disk may take its time.
     pub(crate) async fn files<T: Send + 'static>(
         &self,
@@ -274,8 +287,15 @@ impl Backend for ZfsBackend {
     }
 
     fn describe(&self) -> Description {
-        let features =
-            ["snapshot", "incremental-send", "resume", "quota", "reservation", "encryption"];
+        let features = [
+            "snapshot",
+            "incremental-send",
+            "resume",
+            "quota",
+            "reservation",
+            "encryption",
+            "clone",
+        ];
         Description {
             driver: "zfs".to_owned(),
             streams: "zfs".to_owned(),
@@ -318,6 +338,17 @@ impl Backend for ZfsBackend {
         self.node.create(op, volume, options, owner).await
     }
 
+    async fn clone_volume(
+        &self,
+        op: &Op,
+        source: &VolumeId,
+        at: &Point,
+        volume: &VolumeId,
+    ) -> Result<Change, BackendError> {
+        let _turns = self.node.turns([source, volume]).await;
+        self.node.clone_volume(op, source, at, volume).await
+    }
+
     async fn resize(
         &self,
         op: &Op,
@@ -339,14 +370,7 @@ impl Backend for ZfsBackend {
         volumes: &[VolumeId],
         tag: &SnapshotTag,
     ) -> Result<Vec<Snapshot>, BackendError> {
-        // Always in the same order, so that two callers never wait for each other.
-        let mut ordered: Vec<&VolumeId> = volumes.iter().collect();
-        ordered.sort();
-        ordered.dedup();
-        let mut turns = Vec::with_capacity(ordered.len());
-        for volume in ordered {
-            turns.push(self.node.turn(volume).await);
-        }
+        let _turns = self.node.turns(volumes).await;
         let at_epoch = |id: &VolumeId| VolumeEpoch { id: id.clone(), epoch: op.epoch };
         let volumes: Vec<VolumeEpoch> = volumes.iter().map(at_epoch).collect();
         self.node.snapshot(&op.id, &volumes, tag).await

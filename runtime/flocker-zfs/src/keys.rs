@@ -9,7 +9,7 @@ use flocker_system::secrets::read;
 use flocker_zfs_wire::{Call, Failure, Key};
 use rustix::io::Errno;
 
-use crate::{backend::Node, helper::CallError, state::State};
+use crate::{backend::Node, command::run, helper::CallError, state::State};
 
 impl Node {
     /// The key of a secret, as this node has it.
@@ -62,8 +62,13 @@ impl Node {
     ) -> Result<(), BackendError> {
         let key = self.key(volume, secret).await?;
         let about = self.about("could not open the encryption of", volume);
-        let call = Call::LoadKey { name: self.dataset(volume), key, trial };
-        match self.helper.call(call).await {
+        let call = |name| Call::LoadKey { name, key: key.clone(), trial };
+        let mut loaded = self.helper.call(call(self.dataset(volume))).await;
+        if matches!(&loaded, Err(CallError::Refused(failure)) if is(failure.errno, Errno::INVAL)) {
+            // A clone is opened by the key of what it was made from.
+            loaded = self.helper.call(call(self.key_holder(volume).await?)).await;
+        }
+        match loaded {
             Ok(_) => Ok(()),
             // The kernel has it already.
             Err(CallError::Refused(Failure { errno, .. })) if is(errno, Errno::EXIST) => Ok(()),
@@ -78,12 +83,25 @@ impl Node {
         }
     }
 
+    /// The dataset whose key opens the volume; programs in the pool cannot ask.
+    async fn key_holder(&self, volume: &VolumeId) -> Result<String, BackendError> {
+        let asked = ["get", "-Hpo", "value", "encryptionroot", &self.dataset(volume)];
+        let holder = run(&self.zfs, &asked).await;
+        let about = self.about("could not open the encryption of", volume);
+        Ok(holder.map_err(|reason| about.failed(reason))?.trim().to_owned())
+    }
+
     /// Lets the kernel forget the key of a volume that nobody here may read any more. It is of no harm if it cannot.
     pub(crate) async fn lock(&self, volume: &VolumeId, state: &State) {
         if state.secret.is_none() || !state.unlocked {
             return;
         }
-        if let Err(error) = self.helper.call(Call::UnloadKey { name: self.dataset(volume) }).await {
+        let unloaded = self.helper.call(Call::UnloadKey { name: self.dataset(volume) }).await;
+        // A clone has none of its own.
+        let has_one = |failure: &Failure| !is(failure.errno, Errno::INVAL);
+        if let Err(error) = unloaded
+            && !matches!(&error, CallError::Refused(failure) if !has_one(failure))
+        {
             let error = self.about("could not unload the key of", volume).explain(error);
             tracing::warn!("{error}");
         }

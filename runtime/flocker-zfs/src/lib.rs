@@ -13,6 +13,7 @@
 //!   io.flocker:reserved         the pool keeps room for all of it, where it is live
 //!   io.flocker:secret           its content is encrypted, and this is what its key is called; it is sent as it is
 //! PARENT/VOLUME@flocker-TAG     a snapshot of ours
+//! PARENT/VOLUME@flocker.GUID    one that was removed, and that a clone still stands on
 //! PARENT/VOLUME#flocker-TAG     its bookmark, from which increments are sent also if somebody removed the snapshot
 //! PARENT/VOLUME/%recv           an unfinished receive, kept by ZFS itself
 //! ```
@@ -30,6 +31,7 @@
 //! cannot.
 
 mod backend;
+mod clone;
 mod command;
 mod errors;
 mod file;

@@ -270,7 +270,10 @@ mod tests {
             unlocked: false,
             reserved: false,
             secret: None,
+            record_size: None,
+            compression: None,
             unfinished: None,
+            origins: Vec::new(),
             snapshots: snapshots.collect(),
             others: Vec::new(),
         }

@@ -84,10 +84,16 @@ impl Node {
         self.unmount(volume).await?;
         self.discard(volume).await?;
         let names = state.points().map(|point| format!("{dataset}@{MARK}{}", point.tag));
-        let mut held =
-            self.destroy_all(names.collect()).await.map_err(|error| about.explain(error))?;
+        let hidden = state.origins.iter().filter(|origin| origin.hidden);
+        let names = names.chain(hidden.map(|origin| origin.name.clone()));
+        let needed = |name: &String| {
+            state.origins.iter().any(|origin| origin.name == *name && origin.heir().is_some())
+        };
+        let names = names.filter(|name| !needed(name)).collect();
+        let mut held = self.destroy_all(names).await.map_err(|error| about.explain(error))?;
         held.extend(state.others.iter().cloned());
         if held.is_empty() {
+            self.hand_over(volume, state).await?;
             let destroyed = self.helper.call(Call::Destroy { name: dataset.clone() }).await;
             match destroyed.err() {
                 None => {}
@@ -158,7 +164,11 @@ impl Node {
             Found::Ours(state) if state.label.want == Want::Making => {
                 self.remove(volume, &state).await.map(drop)
             }
-            Found::Ours(_) | Found::Absent | Found::Foreign { .. } => self.settle(volume).await,
+            Found::Ours(state) => {
+                self.let_go(volume, state.origins.iter().filter(|origin| origin.hidden)).await?;
+                self.settle(volume).await
+            }
+            Found::Absent | Found::Foreign { .. } => Ok(()),
         }
     }
 

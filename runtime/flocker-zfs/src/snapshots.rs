@@ -106,19 +106,30 @@ impl Node {
             concat!(include_str!("programs/own.lua"), include_str!("programs/destroy.lua"));
         let asked: Map = which.iter().map(|(v, points)| self.to_destroy(v, points)).collect();
         let arguments = Map::from([("volumes".to_owned(), asked.into())]);
+        let mut gone = Map::new();
         for _ in 0..TRIES {
             let answer = self.program(program, true, arguments.clone()).await;
             let answer = answer.map_err(|error| self.about(action, first).explain(error))?;
             let text = |name: &str| answer.get(name).and_then(Value::text).unwrap_or_default();
-            let is_of =
-                |(volume, _): &&(VolumeEpoch, _)| self.dataset(&volume.id) == text("dataset");
-            let volume = which.iter().find(is_of).map_or(first, |(volume, _)| &volume.id);
             match text("outcome") {
                 "done" => {
                     let destroyed = answer.get("destroyed").and_then(Value::list);
-                    return self.forget(which, destroyed.unwrap_or(&Map::new())).await;
+                    gone.extend(destroyed.cloned().unwrap_or_default());
+                    return self.forget(which, &gone).await;
                 }
-                "refused" => return Err(self.refused(&self.about(action, volume), &answer)),
+                "refused" => {
+                    let is_of = |(volume, _): &&(VolumeEpoch, _)| {
+                        self.dataset(&volume.id) == text("dataset")
+                    };
+                    let refused = which.iter().find(is_of);
+                    let volume = refused.map_or(first, |(volume, _)| &volume.id);
+                    // ZFS keeps those that clones stand on; for everybody else they are gone.
+                    let asked = refused.map_or(&[][..], |(_, points)| points);
+                    if !self.hide(volume, asked).await? {
+                        return Err(self.refused(&self.about(action, volume), &answer));
+                    }
+                    gone.insert(self.dataset(volume), Value::Bool(true));
+                }
                 // One is not there, or not as it must be; the first of them is said. If all are by now, once more.
                 _ => {
                     for (VolumeEpoch { id: volume, epoch }, _) in which {

@@ -1,12 +1,15 @@
 //! What a dataset says about itself, read from the pool's answer. Pure.
 
 use flocker_model::{
-    ByteSize, Epoch, Guid, Point, Role, SecretName, Snapshot, SnapshotTag, Timestamp,
+    ByteSize, Compression, Epoch, Guid, Point, RecordSize, Role, SecretName, Snapshot, SnapshotTag,
+    Timestamp, VolumeOptions,
 };
 use flocker_zfs_wire::{Map, Value};
 
 /// Our snapshots' names begin with it; others are other people's.
 pub(crate) const MARK: &str = "flocker-";
+/// What begins the names of snapshots of ours that were removed, and that clones stand on: nobody's but theirs.
+pub(crate) const HIDDEN: &str = "flocker.";
 
 /// What a dataset should be, as its property says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,11 +103,29 @@ pub(crate) struct State {
     pub(crate) reserved: bool,
     /// The secret that it was encrypted with by us.
     pub(crate) secret: Option<SecretName>,
+    /// In blocks of which size files are kept, where that was chosen.
+    pub(crate) record_size: Option<RecordSize>,
+    /// How files are compressed, where that was chosen.
+    pub(crate) compression: Option<Compression>,
     pub(crate) unfinished: Option<Unfinished>,
     /// Ours, oldest first.
     pub(crate) snapshots: Vec<Snapshot>,
+    /// Those of ours that clones stand on, or did when they were removed; oldest first.
+    pub(crate) origins: Vec<Origin>,
     /// Full names of other people's.
     pub(crate) others: Vec<String>,
+}
+
+/// A snapshot that clones stand on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// Its full name.
+    pub(crate) name: String,
+    pub(crate) guid: Guid,
+    /// It was removed, as far as anybody but its clones can tell.
+    pub(crate) hidden: bool,
+    /// The datasets that stand on it, and whether each is a volume.
+    pub(crate) clones: Vec<(String, bool)>,
 }
 
 /// What an unfinished receive left.
@@ -127,7 +148,26 @@ pub(crate) enum Found {
     Ours(Box<State>),
 }
 
+impl Origin {
+    /// A volume that stands on it, where nothing else does.
+    pub(crate) fn heir(&self) -> Option<&str> {
+        let volumes_only = self.clones.iter().all(|(_, is_volume)| *is_volume);
+        self.clones.first().filter(|_| volumes_only).map(|(name, _)| &**name)
+    }
+}
+
 impl State {
+    /// What another volume has to be made with to be like this one.
+    pub(crate) fn options(&self) -> VolumeOptions {
+        VolumeOptions {
+            size: self.label.size,
+            record_size: self.record_size,
+            compression: self.compression,
+            reserved: self.reserved,
+            secret: self.secret.clone(),
+        }
+    }
+
     pub(crate) fn points(&self) -> impl DoubleEndedIterator<Item = &Point> {
         self.snapshots.iter().map(|snapshot| &snapshot.point)
     }
@@ -151,7 +191,8 @@ pub(crate) fn read(answer: &Map) -> Result<Found, String> {
         return Ok(Found::Absent);
     }
     let text = |name: &str| answer.get(name).and_then(Value::text);
-    let size = |name: &str| ByteSize(answer.get(name).and_then(Value::number).unwrap_or_default());
+    let number = |name: &str| answer.get(name).and_then(Value::number);
+    let size = |name: &str| ByteSize(number(name).unwrap_or_default());
     let token = text("token").map(str::to_owned);
     let Some(label) = Label::parse(text("role"), text("epoch"), text("size"))? else {
         return Ok(Found::Foreign { token });
@@ -171,8 +212,11 @@ pub(crate) fn read(answer: &Map) -> Result<Found, String> {
         unlocked: text("keystatus") == Some("available"),
         reserved: text("reserved").is_some(),
         secret,
+        record_size: number("recordsize").and_then(|size| RecordSize::new(ByteSize(size)).ok()),
+        compression: text("compression").and_then(|how| how.parse().ok()),
         unfinished,
         snapshots: answer.get("snapshots").and_then(Value::list).map(snapshots).unwrap_or_default(),
+        origins: answer.get("origins").and_then(Value::list).map(origins).unwrap_or_default(),
         others: others.map(|others| others.keys().cloned().collect()).unwrap_or_default(),
     })))
 }
@@ -187,6 +231,27 @@ fn snapshots(listed: &Map) -> Vec<Snapshot> {
         .collect();
     found.sort_by_key(|(created, _)| *created);
     found.into_iter().map(|(_, snapshot)| snapshot).collect()
+}
+
+fn origins(listed: &Map) -> Vec<Origin> {
+    let mut found: Vec<(u64, Origin)> = listed
+        .iter()
+        .filter_map(|(name, values)| {
+            let values = values.list()?;
+            let number = |name: &str| values.get(name).and_then(Value::number);
+            let clones = values.get("clones").and_then(Value::list);
+            let clones = clones.into_iter().flatten();
+            let origin = Origin {
+                name: name.clone(),
+                guid: Guid(number("guid")?.to_string()),
+                hidden: values.get("hidden").is_some_and(Value::is_true),
+                clones: clones.map(|(name, ours)| (name.clone(), ours.is_true())).collect(),
+            };
+            Some((number("createtxg")?, origin))
+        })
+        .collect();
+    found.sort_by_key(|(created, _)| *created);
+    found.into_iter().map(|(_, origin)| origin).collect()
 }
 
 /// A snapshot as a program lists it, behind the transaction group in which it was made.

@@ -19,7 +19,7 @@ use crate::{
     errors::{About, describe},
     mount,
     plan::{self, Step},
-    state::{self, Found, Label, MARK, State, Want},
+    state::{self, Found, HIDDEN, Label, MARK, State, Want},
 };
 
 /// How often a decision is made anew, because the pool was no longer as it was read. Somebody else would have to change
@@ -50,6 +50,7 @@ impl Node {
             ("parent".to_owned(), self.parent.as_str().into()),
             ("dataset".to_owned(), self.dataset(volume).into()),
             ("mark".to_owned(), MARK.into()),
+            ("hidden".to_owned(), HIDDEN.into()),
         ]);
         let answer = self.program(include_str!("programs/state.lua"), false, arguments).await;
         let answer = answer.map_err(|error| about.explain(error))?;
@@ -169,31 +170,13 @@ impl Node {
         owner: Option<(u32, u32)>,
     ) -> Result<Change, BackendError> {
         let action = "could not create";
-        match self.look(volume).await? {
-            Found::Absent => {}
-            Found::Foreign { .. } => return Err(self.foreign(action, volume)),
-            Found::Ours(state) => match state.label.want {
-                Want::Role(_) => {
-                    plan::create(op, volume, &state)?;
-                    self.settle(volume).await?;
-                    return Ok(Change::None);
-                }
-                // Of an earlier attempt, or an earlier volume of this id.
-                Want::Making | Want::Gone => {
-                    if let Some(holder) = self.remove(volume, &state).await? {
-                        return Err(BackendError::Busy { volume: volume.clone(), holder });
-                    }
-                }
-            },
+        if self.is_made(action, op, volume).await? {
+            return Ok(Change::None);
         }
         let label = Label { want: Want::Making, epoch: op.epoch, size: options.size };
         let about = self.about(action, volume);
         let dataset = self.dataset(volume);
-        let mut properties = properties(&label, options, false);
-        properties.insert("refquota".to_owned(), Value::Unsigned(options.size.0));
-        if options.reserved {
-            properties.insert("refreservation".to_owned(), Value::Unsigned(options.size.0));
-        }
+        let mut properties = writable(&label, options, ByteSize(0));
         let key = match &options.secret {
             Some(secret) => {
                 properties.extend(encryption());
@@ -209,11 +192,44 @@ impl Node {
             fill(folder, &id, owner)
         })
         .await?;
+        self.make_live(action, volume).await
+    }
+
+    /// Whether it was made under this epoch already. What is left of an earlier attempt, or of an earlier volume of this id,
+    /// is removed.
+    pub(crate) async fn is_made(
+        &self,
+        action: &str,
+        op: &Op,
+        volume: &VolumeId,
+    ) -> Result<bool, BackendError> {
+        match self.look(volume).await? {
+            Found::Absent => Ok(false),
+            Found::Foreign { .. } => Err(self.foreign(action, volume)),
+            Found::Ours(state) => match state.label.want {
+                Want::Role(_) => {
+                    plan::create(op, volume, &state)?;
+                    self.settle(volume).await?;
+                    Ok(true)
+                }
+                Want::Making | Want::Gone => match self.remove(volume, &state).await? {
+                    None => Ok(false),
+                    Some(holder) => Err(BackendError::Busy { volume: volume.clone(), holder }),
+                },
+            },
+        }
+    }
+
+    /// A volume that was being made counts from now on. What was written to it reaches the disk no later than this.
+    pub(crate) async fn make_live(
+        &self,
+        action: &str,
+        volume: &VolumeId,
+    ) -> Result<Change, BackendError> {
         let Found::Ours(state) = self.look(volume).await? else {
             return Err(self.restless(action, volume));
         };
-        // What was written reaches the disk no later than this.
-        let live = Label { want: Want::Role(Role::Live), ..label };
+        let live = Label { want: Want::Role(Role::Live), ..state.label };
         let change = Effect { set: Some(live), ..Effect::default() };
         match self.commit(action, vec![(volume, &*state, change)]).await? {
             Said::Done => Ok(Change::Made),
@@ -384,6 +400,16 @@ pub(crate) fn guid(point: &Point) -> Value {
     )
 }
 
+/// The properties that a volume begins with that is to be live and holds so much already, in the kernel's form.
+pub(crate) fn writable(label: &Label, options: &VolumeOptions, holds: ByteSize) -> Map {
+    let mut properties = properties(label, options, false);
+    properties.insert("refquota".to_owned(), Value::Unsigned(options.size.0.max(holds.0)));
+    if options.reserved {
+        properties.insert("refreservation".to_owned(), Value::Unsigned(options.size.0));
+    }
+    properties
+}
+
 /// The properties that every dataset of ours begins with, in the kernel's form.
 pub(crate) fn properties(label: &Label, options: &VolumeOptions, read_only: bool) -> Map {
     /// `canmount=noauto`: it is mounted by us or not at all.
@@ -430,7 +456,7 @@ fn data(folder: &Path) -> PathBuf {
 }
 
 /// The file that proves whose dataset it is. It travels with the data.
-fn marker(folder: &Path) -> PathBuf {
+pub(crate) fn marker(folder: &Path) -> PathBuf {
     folder.join(".flocker/volume")
 }
 

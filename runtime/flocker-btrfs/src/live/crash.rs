@@ -80,7 +80,9 @@ async fn every_verb_survives_a_crash_after_every_step() {
             crashing!(world, n, copy(&world, volume, None, &snapshot.point).await);
             write(&world.source, volume, "f", b"second").await;
         }
-        let a = &both[0];
+        let (a, clone) = (&both[0], volume("clone"));
+        let first = &one[0].point;
+        crashing!(world, n, world.source.backend().clone_volume(&op(ONE), a, first, &clone).await);
         crashing!(world, n, world.source.backend().seal(&op(ONE), a).await);
         crashing!(world, n, world.source.backend().unseal(&op(ONE), a).await);
         crashing!(world, n, world.source.backend().seal(&op(ONE), a).await);
@@ -98,6 +100,8 @@ async fn every_verb_survives_a_crash_after_every_step() {
 
         let there = world.target.backend().attach(&op(TWO), a).await.unwrap();
         assert_eq!(fs::read(there.path.join("f")).unwrap(), b"second");
+        let cloned = world.source.backend().attach(&op(ONE), &clone).await.unwrap();
+        assert_eq!(fs::read(cloned.path.join("f")).unwrap(), b"first");
         assert_eq!(world.source.backend().stat(a).await.unwrap().unwrap().role, Role::Replica);
         assert_eq!(world.source.backend().snapshots(a).await.unwrap().len(), 1);
         assert_eq!(world.source.backend().stat(&both[1]).await.unwrap(), None);

@@ -4,11 +4,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod clones;
 mod epochs;
 mod ladder;
 mod streams;
 mod volumes;
 
+pub use clones::*;
 pub use epochs::*;
 pub use ladder::*;
 pub use streams::*;
@@ -92,6 +94,10 @@ macro_rules! each_backend_contract {
             a_group_with_an_unknown_volume_takes_nothing
             a_snapshot_does_not_change_any_more
             destroying_a_snapshot_checks_its_guid
+            a_clone_begins_as_the_snapshot_and_goes_its_own_way
+            a_clone_is_made_once_and_of_what_is_there
+            what_a_clone_was_made_from_can_be_removed
+            a_clone_of_a_clone_outlives_both
             stale_epochs_are_refused_everywhere
             only_the_exact_epoch_attaches
             seal_stops_writers_and_unseal_lets_them_go_on
@@ -154,7 +160,13 @@ const THREE: Epoch = Epoch(3);
 const SIZE: ByteSize = ByteSize::mib(64);
 
 /// Rules that are about a feature, by that feature.
-const FEATURES: [(&str, &str); 1] = [("a_writer_hits_the_limit", "quota")];
+const FEATURES: [(&str, &str); 5] = [
+    ("a_writer_hits_the_limit", "quota"),
+    ("a_clone_begins_as_the_snapshot_and_goes_its_own_way", "clone"),
+    ("a_clone_is_made_once_and_of_what_is_there", "clone"),
+    ("what_a_clone_was_made_from_can_be_removed", "clone"),
+    ("a_clone_of_a_clone_outlives_both", "clone"),
+];
 
 /// The feature that a rule is about, where the backend does not declare it: then the rule is passed over.
 #[must_use]

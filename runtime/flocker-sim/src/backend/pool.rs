@@ -161,30 +161,52 @@ impl Pool {
         id: &VolumeId,
         size: ByteSize,
     ) -> Result<Change, BackendError> {
-        if let Some(volume) = self.volumes.get(id) {
-            refuse_older(op, id, volume.epoch)?;
-            return match volume.role {
-                Role::Live if volume.epoch == op.epoch => Ok(Change::None),
-                Role::Live => Err(wrong_role(id, "live at an older epoch", "absent")),
-                Role::Sealed | Role::Replica => {
-                    Err(wrong_role(id, role_name(volume.role), "absent"))
-                }
-            };
+        if self.is_made(op, id)? {
+            return Ok(Change::None);
         }
-        let inode = self.unique();
-        let (files, snapshots) = (Files::new(), Vec::new());
+        self.make(op, id, size, Files::new());
+        Ok(Change::Made)
+    }
+
+    pub(super) fn clone_volume(
+        &mut self,
+        op: &Op,
+        source: &VolumeId,
+        at: &Point,
+        id: &VolumeId,
+    ) -> Result<Change, BackendError> {
+        if self.is_made(op, id)? {
+            return Ok(Change::None);
+        }
+        let volume = self.need(source)?;
+        let (size, files) = (volume.size, volume.find(source, at)?.files.clone());
+        self.make(op, id, size, files);
+        Ok(Change::Made)
+    }
+
+    /// Whether it was made under this epoch already; one that is there otherwise is in the way.
+    fn is_made(&self, op: &Op, id: &VolumeId) -> Result<bool, BackendError> {
+        let Some(volume) = self.volumes.get(id) else { return Ok(false) };
+        refuse_older(op, id, volume.epoch)?;
+        match volume.role {
+            Role::Live if volume.epoch == op.epoch => Ok(true),
+            Role::Live => Err(wrong_role(id, "live at an older epoch", "absent")),
+            Role::Sealed | Role::Replica => Err(wrong_role(id, role_name(volume.role), "absent")),
+        }
+    }
+
+    fn make(&mut self, op: &Op, id: &VolumeId, size: ByteSize, files: Files) {
         let volume = Volume {
             role: Role::Live,
             epoch: op.epoch,
             size,
             files,
             written: None,
-            snapshots,
+            snapshots: Vec::new(),
             incoming: None,
-            inode,
+            inode: self.unique(),
         };
         self.volumes.insert(id.clone(), volume);
-        Ok(Change::Made)
     }
 
     pub(super) fn resize(

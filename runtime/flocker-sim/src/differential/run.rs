@@ -36,6 +36,7 @@ pub(super) type Same = Result<(), Difference>;
 #[derive(Debug, Clone)]
 enum Ask {
     Create(ByteSize),
+    Clone(VolumeId, Point),
     Resize(ByteSize),
     Destroy,
     DestroySnapshots(Vec<Point>),
@@ -90,7 +91,7 @@ impl<'a> Run<'a> {
         use Role::{Live, Replica, Sealed};
         let mut draw = Draw::new(number);
         self.n_steps += 1;
-        let verb = draw.below(32);
+        let verb = draw.below(34);
         let fitting: &[Role] = match verb {
             3..=11 => &[Live, Sealed],
             12..=13 => &[Live],
@@ -117,6 +118,7 @@ impl<'a> Run<'a> {
             28 => self.ask(&mut draw, node, &volume, Ask::AbortReceive).await?,
             29 => self.destroy(&mut draw, node, &volume).await?,
             30 => self.meddle(node, &volume).await,
+            31..=32 => self.clone_volume(&mut draw, node, &volume).await?,
             _ => self.reopen(&mut draw, node).await?,
         }
         self.compare(node, &volume, granted != self.done.n_granted).await?;
@@ -146,6 +148,17 @@ impl<'a> Run<'a> {
         }
         let size = size(draw.number());
         self.ask(draw, node, volume, Ask::Create(size)).await
+    }
+
+    /// Mostly where no node has it, as with [`Run::create`].
+    async fn clone_volume(&mut self, draw: &mut Draw, node: usize, volume: &VolumeId) -> Same {
+        let source = draw.one_of(&self.volumes).cloned().unwrap_or_else(|| volume.clone());
+        let at = self.at(draw, node, &source).await;
+        let elsewhere = self.model_state(1 - node, volume).await.is_some();
+        if elsewhere && !draw.one_in(8) {
+            return Ok(());
+        }
+        self.ask(draw, node, volume, Ask::Clone(source, at)).await
     }
 
     pub(super) fn volumes(&self) -> Vec<VolumeId> {
@@ -212,6 +225,7 @@ impl<'a> Run<'a> {
         let ahead = match ask {
             Ask::Promote(_) | Ask::Retire(_) => 1,
             Ask::Create(_)
+            | Ask::Clone(..)
             | Ask::Resize(_)
             | Ask::Destroy
             | Ask::DestroySnapshots(_)
@@ -440,6 +454,7 @@ async fn carry_out(
 ) -> Result<Change, BackendError> {
     match ask {
         Ask::Create(size) => backend.create(op, volume, &(*size).into(), None).await,
+        Ask::Clone(source, at) => backend.clone_volume(op, source, &translate(at), volume).await,
         Ask::Resize(size) => backend.resize(op, volume, *size).await,
         Ask::Destroy => backend.destroy(op, volume).await,
         Ask::DestroySnapshots(which) => {

@@ -18,7 +18,7 @@ const PLAIN: &[u8] = b"nobody on the way may read this, nor who keeps a copy of 
 /// How often a volume goes to the other node and back, where `FLOCKER_ROUND_TRIPS` does not say.
 const ROUND_TRIPS: u64 = 8;
 
-fn put_key(folder: &Path, digits: &str) {
+pub(super) fn put_key(folder: &Path, digits: &str) {
     if !folder.is_dir() {
         fs::DirBuilder::new().mode(0o700).create(folder).unwrap();
     }
@@ -36,7 +36,7 @@ async fn world() -> World {
     world
 }
 
-fn options() -> VolumeOptions {
+pub(super) fn options() -> VolumeOptions {
     VolumeOptions { secret: Some("k".parse().unwrap()), ..SIZE.into() }
 }
 

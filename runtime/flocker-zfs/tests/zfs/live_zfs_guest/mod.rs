@@ -1,6 +1,7 @@
 //! The contract on two pools, and what is particular to ZFS.
 
 mod calls;
+mod clones;
 mod crash;
 mod differential;
 mod encrypted;
