@@ -79,6 +79,8 @@ calls! {
     list_volumes(ListVolumesRequest) -> v1::ListVolumesReply;
     /// Makes a volume that belongs to no app.
     create_volume(CreateVolumeRequest) -> Volume;
+    /// Makes a volume with the content of a snapshot of another one.
+    clone_volume(CloneVolumeRequest) -> Volume;
     /// Removes a volume for good.
     remove_volume(RemoveVolumeRequest) -> v1::RemoveVolumeReply;
     /// A volume and its copies.

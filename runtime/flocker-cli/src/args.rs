@@ -55,7 +55,7 @@ pub(crate) enum Command {
     /// List nodes, empty them, label them, remove them
     #[command(subcommand)]
     Node(NodeCommand),
-    /// List, make and remove volumes, and take snapshots
+    /// List, make, clone and remove volumes, and take snapshots
     #[command(subcommand)]
     Volume(VolumeCommand),
     /// Keep copies of volumes up to date on other nodes
@@ -166,6 +166,22 @@ pub(crate) enum VolumeCommand {
         /// Where it is made [default: the placement policy chooses]
         #[arg(long)]
         node: Option<NodeName>,
+    },
+    /// Make a volume with the content of another one, on the same node
+    ///
+    /// It has the other's options and takes next to no space at first. No app uses it yet: name it as an external volume.
+    /// Either of the two can be removed.
+    #[command(
+        after_help = "Examples:\n  flocker volume clone shop.data test-data\n  flocker volume clone shop.data last-night --at auto-1795340111000-daily"
+    )]
+    Clone {
+        /// The volume that is cloned
+        volume: VolumeName,
+        /// The new volume's name
+        name: VolumeName,
+        /// One of its snapshots [default: as it is now]
+        #[arg(long, value_name = "SNAPSHOT")]
+        at: Option<SnapshotTag>,
     },
     /// Remove a volume that no app uses, with all its snapshots and copies
     Rm {

@@ -1,6 +1,7 @@
 //! What operators can ask for. Each request is checked against the records as they are, and is one change of them;
 //! what takes time becomes an operation.
 
+mod clones;
 mod explain;
 mod nodes;
 mod replicas;

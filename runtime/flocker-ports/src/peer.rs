@@ -31,6 +31,8 @@ pub struct Order {
 pub enum Step {
     /// Make the empty volumes, live.
     CreateVolumes { volumes: Vec<VolumeOrder> },
+    /// Make a live volume with the content of a snapshot of another one here.
+    Clone { source: VolumeId, at: Point, volume: VolumeEpoch },
     /// Take one snapshot of all volumes. Answers [`Reply::Snapshots`].
     Snapshot { volumes: Vec<VolumeEpoch>, tag: SnapshotTag },
     /// List a volume's snapshots on this node, oldest first; none where there is no such volume. Answers [`Reply::Snapshots`].

@@ -12,6 +12,7 @@ mod replicas;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod volumes;
 mod watch;
 
 pub(crate) use control::control_server;

@@ -169,6 +169,7 @@ impl Network {
 pub fn step_name(step: &Step) -> &'static str {
     match step {
         Step::CreateVolumes { .. } => "create-volumes",
+        Step::Clone { .. } => "clone",
         Step::Snapshot { .. } => "snapshot",
         Step::ListSnapshots { .. } => "list-snapshots",
         Step::Send { .. } => "send",

@@ -35,6 +35,20 @@ pub(super) async fn run(
                 format!("volume {name} was made, {}\n", options.size),
             ))
         }
+        VolumeCommand::Clone { volume, name, at } => {
+            let request = v1::CloneVolumeRequest {
+                source: volume.to_string(),
+                snapshot: at.as_ref().map(ToString::to_string),
+                name: name.to_string(),
+            };
+            let made = client.clone_volume(request).await?;
+            let node = or_dash(made.owner.as_ref().map(AsRef::as_ref));
+            let of = at.map_or_else(|| volume.to_string(), |at| format!("{volume} at {at}"));
+            Ok(Answer::new(
+                volume_json(&made),
+                format!("volume {name} was made on {node}, a clone of {of}\n"),
+            ))
+        }
         VolumeCommand::Rm { name, yes: _ } => {
             let removed =
                 client.remove_volume(v1::RemoveVolumeRequest { name: name.to_string() }).await?;

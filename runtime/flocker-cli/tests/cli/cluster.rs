@@ -129,6 +129,25 @@ impl Control for Fake {
         })
     }
 
+    async fn clone_volume(&self, request: Request<v1::CloneVolumeRequest>) -> Answer<v1::Volume> {
+        let request = request.into_inner();
+        if let Some(tag) = request.snapshot.filter(|tag| tag != "hourly-1") {
+            let message = format!("volume `{}` has no snapshot `{tag}`", request.source);
+            let failure = Failure::new(Code::SNAPSHOT_NOT_FOUND, message);
+            return Err(failure
+                .hint(format!("`flocker volume snapshots {}` lists them", request.source))
+                .into());
+        }
+        ok(v1::Volume {
+            id: "v-3".to_owned(),
+            name: request.name,
+            app: None,
+            epoch: 1,
+            replicas: Vec::new(),
+            ..data::volumes().remove(0).volume.unwrap()
+        })
+    }
+
     async fn remove_volume(
         &self,
         request: Request<v1::RemoveVolumeRequest>,

@@ -28,6 +28,7 @@ impl Agent {
             // Pulling an image may take minutes, too.
             Step::Prepare { ref manifest } => self.fetch(&read(manifest, &app)?).await?,
             Step::CreateVolumes { .. }
+            | Step::Clone { .. }
             | Step::Snapshot { .. }
             | Step::AbortReceive { .. }
             | Step::Discard
@@ -89,6 +90,10 @@ impl Agent {
                 return Ok(Reply::Snapshots(taken));
             }
             Step::CreateVolumes { volumes } => self.create_volumes(told, &volumes).await?,
+            Step::Clone { source, at, volume } => {
+                let op = told.op(&volume);
+                self.inner.parts.backend.clone_volume(&op, &source, &at, &volume.id).await?;
+            }
             Step::AbortReceive { volumes } => self.abort_receive(told, &volumes).await?,
             Step::Prepare { manifest } => self.prepare(told, manifest).await?,
             Step::Discard => self.discard(told).await?,

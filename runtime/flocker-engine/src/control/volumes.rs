@@ -48,12 +48,7 @@ impl Control {
         node: Option<&NodeName>,
     ) -> Result<Volume, Refusal> {
         let state = self.state().await?;
-        if state.volumes.contains_key(name) {
-            return Err(Refusal::new(
-                "already-exists",
-                format!("there is a volume `{name}` already"),
-            ));
-        }
+        must_be_free(&state, name)?;
         let owner = match node {
             Some(node) => {
                 self.check_open(&state, node)?;
@@ -72,22 +67,22 @@ impl Control {
             replicas: vec![],
             replication: None,
         };
-        self.make(&volume).await?;
+        let (options, owner) = (volume.options.clone(), volume.ownership);
+        let order = VolumeOrder { volume: (&volume).into(), options, owner };
+        self.make(&volume, Step::CreateVolumes { volumes: vec![order] }).await?;
         Ok(volume)
     }
 
     /// The copy is written down as left before it is made, and as the volume once it was: whoever dies in between leaves
     /// something that the planner removes.
-    async fn make(&self, volume: &Volume) -> Result<(), Refusal> {
+    pub(super) async fn make(&self, volume: &Volume, how: Step) -> Result<(), Refusal> {
         let cluster = &self.leader.inner.parts.cluster;
         let Some(owner) = &volume.owner else { return Err(no_owner(volume)) };
         let value = left(volume, owner);
         // Until it is decided what it is.
         let _mine = self.leader.occupy(owner, &lock_of(&volume.id));
         let revision = cluster.commit(cluster.change().create(&value)).await?;
-        let (options, owner) = (volume.options.clone(), volume.ownership);
-        let order = VolumeOrder { volume: volume.into(), options, owner };
-        self.tell_owner(volume, Step::CreateVolumes { volumes: vec![order] }).await?;
+        self.tell_owner(volume, how).await?;
         let made = cluster.change().create(volume).remove(&Versioned { value, revision });
         cluster.commit(made).await?;
         Ok(())
@@ -221,7 +216,7 @@ impl Control {
         Ok((volume.clone(), copies))
     }
 
-    async fn tell_for_snapshots(
+    pub(super) async fn tell_for_snapshots(
         &self,
         volume: &Volume,
         step: Step,
@@ -248,7 +243,7 @@ impl Control {
         Ok(node)
     }
 
-    async fn tell_owner(&self, volume: &Volume, step: Step) -> Result<Reply, Refusal> {
+    pub(super) async fn tell_owner(&self, volume: &Volume, step: Step) -> Result<Reply, Refusal> {
         match &volume.owner {
             Some(owner) => self.tell_node(volume, owner, step).await,
             None => Err(no_owner(volume)),
@@ -276,7 +271,7 @@ fn user(state: &State, volume: &Volume) -> Option<AppName> {
     volume.app.clone().or_else(|| named.map(|app| app.name.clone()))
 }
 
-fn no_owner(volume: &Volume) -> Refusal {
+pub(super) fn no_owner(volume: &Volume) -> Refusal {
     Refusal::new("no-candidate", format!("volume `{}` has no node yet", volume.name))
 }
 
@@ -286,7 +281,18 @@ fn left(volume: &Volume, node: &NodeName) -> Leftover {
     Leftover { node: node.clone(), what: Left::Volume { id, name, epoch } }
 }
 
-fn find<'a>(state: &'a State, name: &VolumeName) -> Result<&'a Versioned<Volume>, Refusal> {
+pub(super) fn must_be_free(state: &State, name: &VolumeName) -> Result<(), Refusal> {
+    if state.volumes.contains_key(name) {
+        let message = format!("there is a volume `{name}` already");
+        return Err(Refusal::new("already-exists", message));
+    }
+    Ok(())
+}
+
+pub(super) fn find<'a>(
+    state: &'a State,
+    name: &VolumeName,
+) -> Result<&'a Versioned<Volume>, Refusal> {
     state.volumes.get(name).ok_or_else(|| {
         Refusal::new("volume-not-found", format!("there is no volume `{name}`"))
             .hint("`flocker volume ls` lists the volumes")

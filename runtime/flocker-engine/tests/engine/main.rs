@@ -8,6 +8,7 @@
 )]
 
 mod aborts;
+mod clones;
 mod elsewhere;
 mod late;
 mod leftovers;

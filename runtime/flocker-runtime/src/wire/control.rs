@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use flocker_api::{
     Code, Failure, control_service,
-    convert::{Malformed, messages, parse, parse_option, required},
+    convert::{Malformed, messages, parse, parse_option},
     v1::{self, control_server},
 };
 use flocker_engine::{
     cluster::State,
-    control::{Control, Copy, Deployed, Refusal},
+    control::{Control, Deployed, Refusal},
 };
 use flocker_model::{App, AppRecord, Node, NodeName, Operation, OperationId};
 use flocker_plugins::{Health, Hook, Loaded, Mode, PluginHost, PluginInfo, TrialInfo};
@@ -17,7 +17,7 @@ use flocker_ports::{Clock as _, ObservedContainer, StoragePlugin, SystemClock};
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::{failing, observation, watch};
+use super::{failing, observation, volumes, watch};
 
 /// Serves operators.
 pub(crate) fn control_server(
@@ -45,7 +45,7 @@ pub(super) fn refused(refusal: Refusal) -> Status {
     }
 }
 
-fn invalid(malformed: Malformed) -> Status {
+pub(super) fn invalid(malformed: Malformed) -> Status {
     Failure::from_error(Code::INVALID_ARGUMENT, &malformed).into()
 }
 
@@ -145,13 +145,16 @@ impl control_server::Control for Served {
         &self,
         request: Request<v1::CreateVolumeRequest>,
     ) -> Result<Response<v1::Volume>, Status> {
-        let request = request.into_inner();
-        let name = parse("name", &request.name).map_err(invalid)?;
-        let node = parse_option("node", request.node.as_deref()).map_err(invalid)?;
-        let ownership = request.ownership.map(Into::into);
-        let options = required("options", request.options).map_err(invalid)?;
-        let made = self.control.create_volume(&name, options, ownership, node.as_ref()).await;
-        Ok(Response::new((&made.map_err(refused)?).into()))
+        let made = volumes::create(&self.control, request.into_inner()).await?;
+        Ok(Response::new((&made).into()))
+    }
+
+    async fn clone_volume(
+        &self,
+        request: Request<v1::CloneVolumeRequest>,
+    ) -> Result<Response<v1::Volume>, Status> {
+        let made = volumes::clone(&self.control, request.into_inner()).await?;
+        Ok(Response::new((&made).into()))
     }
 
     async fn remove_volume(
@@ -170,15 +173,7 @@ impl control_server::Control for Served {
     ) -> Result<Response<v1::InspectVolumeReply>, Status> {
         let name = parse("name", &request.into_inner().name).map_err(invalid)?;
         let (volume, copies) = self.control.copies(&name).await.map_err(refused)?;
-        let copy = |copy: &Copy| v1::VolumeCopy {
-            node: copy.node.to_string(),
-            state: Some((&copy.state).into()),
-            newest: copy.newest.as_ref().map(Into::into),
-        };
-        Ok(Response::new(v1::InspectVolumeReply {
-            volume: Some((&volume).into()),
-            copies: copies.iter().map(copy).collect(),
-        }))
+        Ok(Response::new(volumes::inspected(&volume, &copies)))
     }
 
     async fn list_replicas(

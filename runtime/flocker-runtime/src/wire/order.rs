@@ -36,6 +36,11 @@ fn step_to_message(step: &Step) -> StepMessage {
         Step::CreateVolumes { volumes } => StepMessage::CreateVolumes(steps::CreateVolumes {
             volumes: volumes.iter().map(volume_order).collect(),
         }),
+        Step::Clone { source, at, volume } => StepMessage::Clone(steps::Clone {
+            source: source.to_string(),
+            at: Some(at.into()),
+            volume: Some(epoch(volume)),
+        }),
         Step::Snapshot { volumes, tag } => StepMessage::Snapshot(steps::TakeSnapshot {
             volumes: epochs(volumes).volumes,
             tag: tag.to_string(),
@@ -90,6 +95,11 @@ fn step_from_message(step: StepMessage) -> Result<Step, Malformed> {
         StepMessage::CreateVolumes(step) => {
             Step::CreateVolumes { volumes: all(step.volumes, volume_order_from_message)? }
         }
+        StepMessage::Clone(step) => Step::Clone {
+            source: parse("source", &step.source)?,
+            at: required("at", step.at)?,
+            volume: epoch_required(step.volume)?,
+        },
         StepMessage::Snapshot(step) => Step::Snapshot {
             volumes: all(step.volumes, epoch_from_message)?,
             tag: parse("tag", &step.tag)?,

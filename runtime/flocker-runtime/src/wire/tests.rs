@@ -157,6 +157,7 @@ fn steps() -> Vec<Step> {
                 owner: Some((999, 998)),
             }],
         },
+        Step::Clone { source: volume().id, at: point(), volume: volume() },
         Step::Snapshot { volumes: volumes.clone(), tag: "m-2".parse().unwrap() },
         Step::Send {
             volume: volume(),
