@@ -81,6 +81,8 @@ calls! {
     create_volume(CreateVolumeRequest) -> Volume;
     /// Makes a volume with the content of a snapshot of another one.
     clone_volume(CloneVolumeRequest) -> Volume;
+    /// Puts a volume back to a snapshot; answers what it was until then.
+    rollback_volume(RollbackVolumeRequest) -> Volume;
     /// Removes a volume for good.
     remove_volume(RemoveVolumeRequest) -> v1::RemoveVolumeReply;
     /// A volume and its copies.

@@ -208,7 +208,8 @@ impl Backend for BtrfsBackend {
     }
 
     fn describe(&self) -> Description {
-        let features = ["snapshot", "incremental-send", "resume", "quota", "clone"];
+        let features =
+            ["snapshot", "incremental-send", "resume", "quota", "clone", "keeping-rollback"];
         Description {
             driver: "btrfs".to_owned(),
             streams: "btrfs".to_owned(),
@@ -257,6 +258,17 @@ impl Backend for BtrfsBackend {
     ) -> Result<Change, BackendError> {
         let _turns = self.node.turns([source, volume]).await;
         self.node.clone_volume(op, source, at, volume).await
+    }
+
+    async fn rollback(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        to: &Point,
+        kept: &VolumeId,
+    ) -> Result<Change, BackendError> {
+        let _turns = self.node.turns([volume, kept]).await;
+        self.node.rollback(op, volume, to, kept).await
     }
 
     async fn resize(

@@ -22,22 +22,23 @@ impl Node {
             return Ok(Change::None);
         }
         let (_, sidecar) = self.need(source).await?;
-        self.stage_snapshot(source, at, volume).await?;
+        self.stage_snapshot(source, at, volume, volume).await?;
         self.place_staged(op, volume, sidecar.size).await
     }
 
-    /// Makes a writable copy of a snapshot of `source`, marked as `volume`'s.
-    async fn stage_snapshot(
+    /// Makes a writable copy of a snapshot of `source`, marked as `volume`'s, where `place` is staged.
+    pub(crate) async fn stage_snapshot(
         &self,
         source: &VolumeId,
         at: &Point,
         volume: &VolumeId,
+        place: &VolumeId,
     ) -> Result<(), BackendError> {
         if !self.points(source).await?.iter().any(|(point, _)| point == at) {
             let (volume, tag) = (source.clone(), at.tag.clone());
             return Err(BackendError::NoSuchSnapshot { volume, tag });
         }
-        let staging = self.layout().staging(volume);
+        let staging = self.layout().staging(place);
         self.btrfs().delete_rubbish(std::slice::from_ref(&staging)).await?;
         let snapshot = self.layout().snapshot(source, &at.tag).join(SNAP);
         self.btrfs().snapshot_writable(&snapshot, &staging).await?;

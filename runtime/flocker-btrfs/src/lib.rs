@@ -33,6 +33,7 @@ mod mount;
 mod pool;
 mod receive;
 mod roles;
+mod rollback;
 mod send;
 mod settle;
 mod sidecar;

@@ -176,7 +176,8 @@ impl Node {
         if let Some(snapshot) = node.check_points(volume, base, to).await? {
             return Ok(Box::new(HereAlready(snapshot)));
         }
-        let replica = Sidecar { want: Want::Role(Role::Replica), epoch: op.epoch, size };
+        let rollback = found.as_ref().and_then(|(_, sidecar)| sidecar.rollback.clone());
+        let replica = Sidecar { want: Want::Role(Role::Replica), epoch: op.epoch, size, rollback };
         if found.is_none_or(|(_, sidecar)| sidecar != replica) {
             // Remembered before the first byte: a slower sender of an older epoch is refused from now on.
             node.decide(volume, replica).await?;

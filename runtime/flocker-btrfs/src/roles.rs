@@ -43,7 +43,11 @@ fn refuse_unless_newer(op: &Op, volume: &VolumeId, current: Epoch) -> Result<(),
     Ok(())
 }
 
-fn wrong_role(volume: &VolumeId, found: &'static str, needed: &'static str) -> BackendError {
+pub(crate) fn wrong_role(
+    volume: &VolumeId,
+    found: &'static str,
+    needed: &'static str,
+) -> BackendError {
     BackendError::WrongRole { volume: volume.clone(), found, needed }
 }
 
@@ -133,7 +137,7 @@ impl Node {
         size: ByteSize,
     ) -> Result<Change, BackendError> {
         self.steps.done("staged")?;
-        let live = Sidecar { want: Want::Role(Role::Live), epoch: op.epoch, size };
+        let live = Sidecar::new(Want::Role(Role::Live), op.epoch, size);
         self.decide(volume, live).await?;
         self.steps.done("decided")?;
         self.settle(volume).await?;
@@ -201,16 +205,13 @@ impl Node {
     }
 
     pub(crate) async fn destroy(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {
-        let change = match self.find(volume).await? {
-            None => Change::None,
-            Some((_, sidecar)) => {
+        let change = match self.need_whole(volume).await {
+            Err(BackendError::NoSuchVolume(_)) => Change::None,
+            found => {
+                let (_, sidecar) = found?;
                 refuse_stale(op, volume, sidecar.epoch)?;
                 self.entry(volume).slot.stop().await;
-                self.decide(
-                    volume,
-                    Sidecar { want: Want::Gone, epoch: op.epoch, size: sidecar.size },
-                )
-                .await?;
+                self.decide(volume, Sidecar::new(Want::Gone, op.epoch, sidecar.size)).await?;
                 self.steps.done("decided")?;
                 Change::Made
             }
@@ -224,21 +225,7 @@ impl Node {
         op: &Op,
         volume: &VolumeId,
     ) -> Result<Attachment, BackendError> {
-        let (role, sidecar) = self.need(volume).await?;
-        refuse_stale(op, volume, sidecar.epoch)?;
-        match role {
-            Role::Live if op.epoch == sidecar.epoch => {}
-            Role::Live => {
-                return Err(wrong_role(
-                    volume,
-                    "live at an older epoch",
-                    "live at the epoch asked for",
-                ));
-            }
-            Role::Sealed | Role::Replica => {
-                return Err(wrong_role(volume, role_name(role), "live"));
-            }
-        }
+        self.must_be_live(op, volume).await?;
         let (live, id) = (self.layout().live(volume), volume.clone());
         // What an earlier change decided and could not finish is finished first: the folder in place may be the old one,
         // or still be read-only.
@@ -257,8 +244,25 @@ impl Node {
         .await
     }
 
-    pub(crate) async fn seal(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {
+    /// What is known of a volume that is live at this very epoch.
+    pub(crate) async fn must_be_live(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+    ) -> Result<Sidecar, BackendError> {
         let (role, sidecar) = self.need(volume).await?;
+        refuse_stale(op, volume, sidecar.epoch)?;
+        match role {
+            Role::Live if op.epoch == sidecar.epoch => Ok(sidecar),
+            Role::Live => {
+                Err(wrong_role(volume, "live at an older epoch", "live at the epoch asked for"))
+            }
+            Role::Sealed | Role::Replica => Err(wrong_role(volume, role_name(role), "live")),
+        }
+    }
+
+    pub(crate) async fn seal(&self, op: &Op, volume: &VolumeId) -> Result<Change, BackendError> {
+        let (role, sidecar) = self.need_whole(volume).await?;
         refuse_stale(op, volume, sidecar.epoch)?;
         let change = match role {
             Role::Live => Change::Made,
@@ -268,8 +272,7 @@ impl Node {
         };
         if change == Change::Made {
             // First the word, then the deed: once the sidecar says sealed, nobody attaches it any more.
-            let sealed =
-                Sidecar { want: Want::Role(Role::Sealed), epoch: op.epoch, size: sidecar.size };
+            let sealed = Sidecar { want: Want::Role(Role::Sealed), epoch: op.epoch, ..sidecar };
             self.decide(volume, sealed).await?;
             self.steps.done("decided")?;
         }
@@ -330,7 +333,7 @@ impl Node {
         self.steps.done("staged")?;
         let (id, action) = (volume.clone(), format!("could not promote volume `{volume}`"));
         self.files(&action, &staging, move |staging| check_marker(staging, &id)).await?;
-        let live = Sidecar { want: Want::Role(Role::Live), epoch: op.epoch, size: sidecar.size };
+        let live = Sidecar { want: Want::Role(Role::Live), epoch: op.epoch, ..sidecar };
         self.entry(volume).slot.stop().await;
         self.decide(volume, live).await?;
         self.steps.done("decided")?;
@@ -360,8 +363,7 @@ impl Node {
         }
         self.newest_must_be(volume, at).await?;
         self.refuse_writes_after(volume, at).await?;
-        let replica =
-            Sidecar { want: Want::Role(Role::Replica), epoch: op.epoch, size: sidecar.size };
+        let replica = Sidecar { want: Want::Role(Role::Replica), epoch: op.epoch, ..sidecar };
         self.decide(volume, replica).await?;
         self.steps.done("decided")?;
         self.settle(volume).await?;

@@ -22,7 +22,10 @@ impl Node {
         match sidecar {
             None => self.clear_staging(volume).await,
             Some(sidecar) => match sidecar.want {
-                Want::Role(Role::Live) => self.settle_live(volume, &sidecar).await,
+                Want::Role(Role::Live) => {
+                    self.finish_rollback(volume, &sidecar).await?;
+                    self.settle_live(volume, &sidecar).await
+                }
                 Want::Role(Role::Sealed) => {
                     self.clear_staging(volume).await?;
                     self.btrfs().set_read_only(&self.layout().live(volume), true).await

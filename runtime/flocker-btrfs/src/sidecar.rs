@@ -19,6 +19,20 @@ pub(crate) struct Sidecar {
     pub(crate) want: Want,
     pub(crate) epoch: Epoch,
     pub(crate) size: ByteSize,
+    /// It is to go back to a snapshot, or it is what another volume was until that went back.
+    pub(crate) rollback: Option<Rollback>,
+}
+
+/// A way back to a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rollback {
+    /// The volume that goes back.
+    pub(crate) volume: String,
+    /// What the snapshot is called, and its identity.
+    pub(crate) tag: String,
+    pub(crate) guid: String,
+    /// The volume that it was until then.
+    pub(crate) kept: String,
 }
 
 /// The role that a copy should have.
@@ -37,11 +51,17 @@ struct Stored {
     role: String,
     epoch: u64,
     size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rollback: Option<Rollback>,
 }
 
 const VERSION: u32 = 1;
 
 impl Sidecar {
+    pub(crate) fn new(want: Want, epoch: Epoch, size: ByteSize) -> Self {
+        Self { want, epoch, size, rollback: None }
+    }
+
     fn encode(&self) -> io::Result<Vec<u8>> {
         let role = match self.want {
             Want::Role(Role::Live) => "live",
@@ -54,6 +74,7 @@ impl Sidecar {
             role: role.to_owned(),
             epoch: self.epoch.0,
             size: self.size.0,
+            rollback: self.rollback.clone(),
         };
         Ok(serde_json::to_vec(&stored)?)
     }
@@ -70,7 +91,8 @@ impl Sidecar {
             "gone" => Want::Gone,
             other => return Err(format!("`{other}` is no role")),
         };
-        Ok(Self { want, epoch: Epoch(stored.epoch), size: ByteSize(stored.size) })
+        let (epoch, size) = (Epoch(stored.epoch), ByteSize(stored.size));
+        Ok(Self { want, epoch, size, rollback: stored.rollback })
     }
 }
 
@@ -162,7 +184,7 @@ mod tests {
     use super::*;
 
     fn some(epoch: u64) -> Sidecar {
-        Sidecar { want: Want::Role(Role::Sealed), epoch: Epoch(epoch), size: ByteSize(7) }
+        Sidecar::new(Want::Role(Role::Sealed), Epoch(epoch), ByteSize(7))
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Node {
     ) -> Result<Vec<Snapshot>, BackendError> {
         let mut missing: Vec<&VolumeId> = Vec::new();
         for volume in volumes {
-            let (role, sidecar) = self.need(volume).await?;
+            let (role, sidecar) = self.need_whole(volume).await?;
             refuse_stale(op, volume, sidecar.epoch)?;
             let exists = self.btrfs().is_there(&self.layout().snapshot(volume, tag).join(SNAP))?;
             if exists || missing.contains(&volume) {
@@ -262,7 +262,7 @@ impl Node {
         volume: &VolumeId,
         which: &[Point],
     ) -> Result<Change, BackendError> {
-        let (_, sidecar) = self.need(volume).await?;
+        let (_, sidecar) = self.need_whole(volume).await?;
         refuse_stale(op, volume, sidecar.epoch)?;
         // Looked up now, not when the caller decided: the name may have been taken by another snapshot since.
         let points = self.points(volume).await?;

@@ -183,6 +183,21 @@ pub(crate) enum VolumeCommand {
         #[arg(long, value_name = "SNAPSHOT")]
         at: Option<SnapshotTag>,
     },
+    /// Put a volume that no app uses back to a snapshot
+    ///
+    /// What it was until now is kept, with the later snapshots, as another volume, whose name is printed. An app that uses
+    /// the volume has to go first: `flocker app rm APP` ends it and keeps its volumes, and it finds them when it is deployed
+    /// again. Replicas with later snapshots are not overwritten: `flocker replica rm` and `add` make them anew.
+    #[command(
+        after_help = "Example:\n  flocker app rm shop\n  flocker volume rollback shop.data --to auto-1795340111000-daily\n  flocker app deploy shop.yaml"
+    )]
+    Rollback {
+        /// The volume
+        volume: VolumeName,
+        /// One of its snapshots
+        #[arg(long, value_name = "SNAPSHOT")]
+        to: SnapshotTag,
+    },
     /// Remove a volume that no app uses, with all its snapshots and copies
     Rm {
         /// The volume

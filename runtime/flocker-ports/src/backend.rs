@@ -160,6 +160,23 @@ pub trait Backend: Send + Sync + fmt::Debug {
         })
     }
 
+    /// Puts a live volume at `op.epoch` back to its snapshot `to`: it has the content of that, and its snapshots up to it with
+    /// their GUIDs. What it was until now, with the later snapshots, becomes the live volume `kept` at the same epoch. Nothing
+    /// may use it meanwhile. Only where the feature `keeping-rollback` is declared.
+    async fn rollback(
+        &self,
+        _op: &Op,
+        _volume: &VolumeId,
+        _to: &Point,
+        _kept: &VolumeId,
+    ) -> Result<Change, BackendError> {
+        Err(BackendError::Unsupported {
+            driver: self.describe().driver,
+            what: "cannot put a volume back to a snapshot".to_owned(),
+            hint: "restore its files from a copy, or keep it on btrfs or ZFS".to_owned(),
+        })
+    }
+
     /// Changes how much the volume can hold.
     async fn resize(
         &self,

@@ -33,6 +33,8 @@ pub enum Step {
     CreateVolumes { volumes: Vec<VolumeOrder> },
     /// Make a live volume with the content of a snapshot of another one here.
     Clone { source: VolumeId, at: Point, volume: VolumeEpoch },
+    /// Put a live volume that no app here uses back to a snapshot; what it was until now becomes the volume `kept`.
+    Rollback { volume: VolumeEpoch, to: Point, kept: VolumeId },
     /// Take one snapshot of all volumes. Answers [`Reply::Snapshots`].
     Snapshot { volumes: Vec<VolumeEpoch>, tag: SnapshotTag },
     /// List a volume's snapshots on this node, oldest first; none where there is no such volume. Answers [`Reply::Snapshots`].

@@ -112,7 +112,9 @@ fn injected(point: &str) -> BackendError {
 impl Backend for SimBackend {
     fn describe(&self) -> Description {
         let features =
-            ["snapshot", "incremental-send", "resume", "quota", "clone"].map(String::from).to_vec();
+            ["snapshot", "incremental-send", "resume", "quota", "clone", "keeping-rollback"]
+                .map(String::from)
+                .to_vec();
         Description {
             driver: "sim".into(),
             streams: "sim".into(),
@@ -165,6 +167,16 @@ impl Backend for SimBackend {
         volume: &VolumeId,
     ) -> Result<Change, BackendError> {
         self.call("backend.clone_volume", |pool| pool.clone_volume(op, source, at, volume))
+    }
+
+    async fn rollback(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        to: &Point,
+        kept: &VolumeId,
+    ) -> Result<Change, BackendError> {
+        self.call("backend.rollback", |pool| pool.rollback(op, volume, to, kept))
     }
 
     async fn resize(

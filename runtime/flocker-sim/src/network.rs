@@ -170,6 +170,7 @@ pub fn step_name(step: &Step) -> &'static str {
     match step {
         Step::CreateVolumes { .. } => "create-volumes",
         Step::Clone { .. } => "clone",
+        Step::Rollback { .. } => "rollback",
         Step::Snapshot { .. } => "snapshot",
         Step::ListSnapshots { .. } => "list-snapshots",
         Step::Send { .. } => "send",

@@ -24,6 +24,7 @@ use crate::{
     errors::{About, io_failure, why_no_zfs},
     helper::{CallError, Helper},
     receive::Slot,
+    rollback::Rolling,
 };
 
 /// The longest name of a parent: a volume's, a snapshot's and what ZFS adds fit behind it.
@@ -99,6 +100,8 @@ pub(crate) struct Node {
     volumes: Mutex<HashMap<VolumeId, Arc<Entry>>>,
     /// Volumes that are removed, but for what is other people's.
     pub(crate) kept: Mutex<BTreeMap<VolumeId, String>>,
+    /// Volumes on their way back to a snapshot.
+    pub(crate) rolling: Mutex<BTreeMap<VolumeId, Rolling>>,
 }
 
 /// What happens to one volume. Nothing is shared between volumes, so a stuck one holds up no other.
@@ -126,8 +129,8 @@ impl ZfsBackend {
         let pool = parent.split('/').next().unwrap_or(&parent).to_owned();
         let helper = Helper::new(helper, pool);
         helper.start().await.map_err(|error| OpenError::NoZfs(why_no_zfs(&error)))?;
-        let (volumes, kept) = (Mutex::default(), Mutex::default());
-        let node = Node { parent, mounts, secrets, zfs, helper, volumes, kept };
+        let (volumes, kept, rolling) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let node = Node { parent, mounts, secrets, zfs, helper, volumes, kept, rolling };
         node.make_parent().await?;
         let troubles = node.repair().await.map_err(OpenError::Contents)?;
         for trouble in troubles.iter().chain(&node.kept()) {
@@ -295,6 +298,7 @@ impl Backend for ZfsBackend {
             "reservation",
             "encryption",
             "clone",
+            "keeping-rollback",
         ];
         Description {
             driver: "zfs".to_owned(),
@@ -347,6 +351,17 @@ impl Backend for ZfsBackend {
     ) -> Result<Change, BackendError> {
         let _turns = self.node.turns([source, volume]).await;
         self.node.clone_volume(op, source, at, volume).await
+    }
+
+    async fn rollback(
+        &self,
+        op: &Op,
+        volume: &VolumeId,
+        to: &Point,
+        kept: &VolumeId,
+    ) -> Result<Change, BackendError> {
+        let _turns = self.node.turns([volume, kept]).await;
+        self.node.rollback(op, volume, to, kept).await
     }
 
     async fn resize(

@@ -38,35 +38,39 @@ impl Node {
         let state = self.need(source).await?;
         let snapshot = one_of(&state, source, at)?;
         let label = Label { want: Want::Making, epoch: op.epoch, size: state.label.size };
-        self.make_clone(action, source, &state, snapshot, volume, &label).await?;
+        let properties = writable(&label, &state.options(), snapshot.referenced);
+        self.make_clone(action, source, snapshot, volume, properties).await?;
         // From now on it cannot be replaced any more; was it, before?
         one_of(&*self.need(source).await?, source, at)?;
         self.make_live(action, volume).await
     }
 
     /// Makes a dataset out of a snapshot, and marks its content as the volume's.
-    async fn make_clone(
+    pub(crate) async fn make_clone(
         &self,
         action: &str,
         source: &VolumeId,
-        state: &State,
         at: &Snapshot,
         volume: &VolumeId,
-        label: &Label,
+        properties: Map,
     ) -> Result<(), BackendError> {
         let about = self.about(action, volume);
         let dataset = self.dataset(volume);
         let origin = format!("{}@{MARK}{}", self.dataset(source), at.point.tag);
-        let properties = writable(label, &state.options(), at.referenced);
         let clone = Call::Clone { name: dataset.clone(), origin, properties };
         self.helper.call(clone).await.map_err(|error| about.explain(error))?;
         let Found::Ours(made) = self.look(volume).await? else {
             return Err(self.restless(action, volume));
         };
-        // It is encrypted with the key of its source.
-        self.unlock(volume, &made).await?;
-        let (id, folder) = (volume.clone(), self.folder(volume));
-        self.files("could not mark a new volume", &folder, move |folder: &Path| {
+        self.mark(volume, &made).await
+    }
+
+    /// Marks the content of a dataset as the volume's. A clone is encrypted with the key of its source.
+    pub(crate) async fn mark(&self, volume: &VolumeId, state: &State) -> Result<(), BackendError> {
+        self.unlock(volume, state).await?;
+        let (id, dataset) = (volume.clone(), self.dataset(volume));
+        let action = format!("could not mark volume `{volume}`");
+        self.files(&action, &self.folder(volume), move |folder: &Path| {
             mount::mount(&dataset, folder)?;
             fs::write(marker(folder), id.as_str())
         })
@@ -150,7 +154,7 @@ impl Node {
 }
 
 /// The snapshot of this name and identity.
-fn one_of<'a>(
+pub(crate) fn one_of<'a>(
     state: &'a State,
     volume: &VolumeId,
     at: &Point,

@@ -12,6 +12,7 @@
 //!   io.flocker:epoch, :size     the newest epoch that this copy has seen; the most that may be written to it
 //!   io.flocker:reserved         the pool keeps room for all of it, where it is live
 //!   io.flocker:secret           its content is encrypted, and this is what its key is called; it is sent as it is
+//!   io.flocker:way              the way back to a snapshot that it is on, or what it was left by
 //! PARENT/VOLUME@flocker-TAG     a snapshot of ours
 //! PARENT/VOLUME@flocker.GUID    one that was removed, and that a clone still stands on
 //! PARENT/VOLUME#flocker-TAG     its bookmark, from which increments are sent also if somebody removed the snapshot
@@ -41,6 +42,7 @@ mod mount;
 mod plan;
 mod receive;
 mod repair;
+mod rollback;
 mod send;
 mod snapshots;
 mod state;

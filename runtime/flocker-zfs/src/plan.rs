@@ -270,6 +270,7 @@ mod tests {
             unlocked: false,
             reserved: false,
             secret: None,
+            rollback: None,
             record_size: None,
             compression: None,
             unfinished: None,

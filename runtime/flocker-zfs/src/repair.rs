@@ -65,7 +65,7 @@ impl Node {
         }
     }
 
-    async fn unmount(&self, volume: &VolumeId) -> Result<(), BackendError> {
+    pub(crate) async fn unmount(&self, volume: &VolumeId) -> Result<(), BackendError> {
         let (dataset, folder) = (self.dataset(volume), self.folder(volume));
         let action = format!("could not unmount volume `{volume}`");
         self.files(&action, &folder, move |folder| mount::unmount(&dataset, folder)).await
@@ -165,6 +165,7 @@ impl Node {
                 self.remove(volume, &state).await.map(drop)
             }
             Found::Ours(state) => {
+                self.resume_rollback(&state).await?;
                 self.let_go(volume, state.origins.iter().filter(|origin| origin.hidden)).await?;
                 self.settle(volume).await
             }

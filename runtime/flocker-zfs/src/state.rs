@@ -103,6 +103,8 @@ pub(crate) struct State {
     pub(crate) reserved: bool,
     /// The secret that it was encrypted with by us.
     pub(crate) secret: Option<SecretName>,
+    /// A way back to a snapshot on which it is, or of which it is what was left.
+    pub(crate) rollback: Option<String>,
     /// In blocks of which size files are kept, where that was chosen.
     pub(crate) record_size: Option<RecordSize>,
     /// How files are compressed, where that was chosen.
@@ -212,6 +214,7 @@ pub(crate) fn read(answer: &Map) -> Result<Found, String> {
         unlocked: text("keystatus") == Some("available"),
         reserved: text("reserved").is_some(),
         secret,
+        rollback: text("way").map(str::to_owned),
         record_size: number("recordsize").and_then(|size| RecordSize::new(ByteSize(size)).ok()),
         compression: text("compression").and_then(|how| how.parse().ok()),
         unfinished,

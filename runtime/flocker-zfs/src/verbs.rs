@@ -40,6 +40,8 @@ pub(crate) enum Said {
 pub(crate) struct Effect {
     pub(crate) set: Option<Label>,
     pub(crate) newest: Option<Point>,
+    /// What is written down of a way back.
+    pub(crate) rollback: Option<String>,
 }
 
 impl Node {
@@ -59,6 +61,7 @@ impl Node {
 
     /// A volume that is there for others: not one that is being made or removed.
     pub(crate) async fn find(&self, volume: &VolumeId) -> Result<Option<Box<State>>, BackendError> {
+        self.refuse_rolling(volume)?;
         Ok(match self.look(volume).await? {
             Found::Ours(state) if matches!(state.label.want, Want::Role(_)) => Some(state),
             Found::Ours(_) | Found::Absent | Found::Foreign { .. } => None,
@@ -142,7 +145,7 @@ impl Node {
                 Step::Set(label) => (label, None),
                 Step::SetAt(label, at) => (label, Some(at)),
             };
-            let change = Effect { set: Some(label), newest: newest.clone() };
+            let change = Effect { set: Some(label), newest: newest.clone(), ..Effect::default() };
             match self.commit(action, vec![(volume, &*state, change)]).await? {
                 Said::Done => return Ok(Change::Made),
                 Said::Changed => {}
@@ -342,6 +345,9 @@ impl Node {
         &self,
         volume: &VolumeId,
     ) -> Result<Option<VolumeState>, BackendError> {
+        if let Some(said) = self.said_while_rolling(volume) {
+            return Ok(said);
+        }
         let found = self.find(volume).await?;
         Ok(found.and_then(|state| volume_state(volume, &state.label, state.referenced)))
     }
@@ -362,11 +368,16 @@ impl Node {
                 Err(reason) => tracing::error!(volume = %listed.volume, "{reason}"),
             }
         }
+        self.say_while_rolling(&mut volumes);
         Ok(volumes)
     }
 }
 
-fn volume_state(volume: &VolumeId, label: &Label, used: ByteSize) -> Option<VolumeState> {
+pub(crate) fn volume_state(
+    volume: &VolumeId,
+    label: &Label,
+    used: ByteSize,
+) -> Option<VolumeState> {
     match label.want {
         Want::Role(role) => {
             let (epoch, size) = (label.epoch, label.size);
@@ -381,10 +392,10 @@ fn wanted(state: &State, change: &Effect) -> Map {
     let [(_, role), (_, epoch), _] = state.label.properties();
     let mut want =
         Map::from([("role".to_owned(), role.into()), ("epoch".to_owned(), epoch.into())]);
-    if let Some(label) = &change.set {
-        let set = label.properties().map(|(name, value)| (name.to_owned(), value.into()));
-        want.insert("set".to_owned(), Map::from(set).into());
-    }
+    let label = change.set.iter().flat_map(Label::properties);
+    let rollback = change.rollback.iter().map(|text| ("way", text.clone()));
+    let set = label.chain(rollback).map(|(name, value)| (name.to_owned(), value.into()));
+    want.insert("set".to_owned(), set.collect::<Map>().into());
     if let Some(newest) = &change.newest {
         want.insert("newest".to_owned(), guid(newest));
     }

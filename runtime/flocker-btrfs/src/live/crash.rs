@@ -110,6 +110,60 @@ async fn every_verb_survives_a_crash_after_every_step() {
     }
 }
 
+/// Given a crash after each step of a way back, asking again finishes it; and so does whatever else is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_survives_a_crash_after_every_step() {
+    for n in 1..=9 {
+        let mut world = World::new().await;
+        let (v, kept) = (volume("v"), volume("kept"));
+        let only = std::slice::from_ref(&v);
+        world.source.backend().create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
+        let mut points = Vec::new();
+        for name in ["one", "two", "three"] {
+            write(&world.source, &v, "f", name.as_bytes()).await;
+            let taken = world.source.backend().snapshot(&op(ONE), only, &tag(name)).await.unwrap();
+            points.push(taken[0].point.clone());
+        }
+        write(&world.source, &v, "f", b"now").await;
+
+        crashing!(world, n, world.source.backend().rollback(&op(ONE), &v, &points[0], &kept).await);
+
+        let on = world.source.backend();
+        for (volume, content, held) in
+            [(&v, &b"one"[..], &points[..1]), (&kept, b"now", &points[1..])]
+        {
+            let at = on.attach(&op(ONE), volume).await.unwrap();
+            assert_eq!(fs::read(at.path.join("f")).unwrap(), content, "after step {n}");
+            let listed = on.snapshots(volume).await.unwrap();
+            assert_eq!(listed.into_iter().map(|s| s.point).collect::<Vec<_>>(), held);
+        }
+        assert_tidy(&world.source);
+    }
+}
+
+/// Given a way back that stopped after each of its steps, and nobody who asks again, the next change finishes it first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_that_stopped_is_finished_by_the_next_change() {
+    for n in 4..=7 {
+        let pool = TestPool::new().await;
+        let (on, v, kept) = (pool.backend(), volume("v"), volume("kept"));
+        on.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
+        let only = std::slice::from_ref(&v);
+        let one = on.snapshot(&op(ONE), only, &tag("one")).await.unwrap().remove(0).point;
+        write(&pool, &v, "f", b"now").await;
+        on.snapshot(&op(ONE), only, &tag("two")).await.unwrap();
+        pool.crash_after(n);
+        on.rollback(&op(ONE), &v, &one, &kept).await.unwrap_err();
+
+        on.destroy(&op(ONE), &v).await.unwrap();
+
+        let at = on.attach(&op(ONE), &kept).await.unwrap();
+        assert_eq!(fs::read(at.path.join("f")).unwrap(), b"now");
+        assert_eq!(on.snapshots(&kept).await.unwrap().len(), 1);
+        assert_tidy(&pool);
+    }
+}
+
 /// What the disk holds at this moment, without what only the memory holds: what a power cut would leave.
 fn cut(pool: &TestPool) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

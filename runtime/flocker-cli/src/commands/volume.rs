@@ -1,7 +1,9 @@
 //! `flocker volume`.
 
 use flocker_api::{Client, Failure, convert, v1};
-use flocker_model::{ByteSize, Compression, RecordSize, Snapshot, Volume, VolumeState};
+use flocker_model::{
+    ByteSize, Compression, RecordSize, Snapshot, SnapshotTag, Volume, VolumeName, VolumeState,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -35,20 +37,8 @@ pub(super) async fn run(
                 format!("volume {name} was made, {}\n", options.size),
             ))
         }
-        VolumeCommand::Clone { volume, name, at } => {
-            let request = v1::CloneVolumeRequest {
-                source: volume.to_string(),
-                snapshot: at.as_ref().map(ToString::to_string),
-                name: name.to_string(),
-            };
-            let made = client.clone_volume(request).await?;
-            let node = or_dash(made.owner.as_ref().map(AsRef::as_ref));
-            let of = at.map_or_else(|| volume.to_string(), |at| format!("{volume} at {at}"));
-            Ok(Answer::new(
-                volume_json(&made),
-                format!("volume {name} was made on {node}, a clone of {of}\n"),
-            ))
-        }
+        VolumeCommand::Clone { volume, name, at } => clone(&mut client, &volume, &name, at).await,
+        VolumeCommand::Rollback { volume, to } => rollback(&mut client, &volume, &to).await,
         VolumeCommand::Rm { name, yes: _ } => {
             let removed =
                 client.remove_volume(v1::RemoveVolumeRequest { name: name.to_string() }).await?;
@@ -78,6 +68,41 @@ pub(super) async fn run(
             snapshots(convert::each(reply.snapshots)?)
         }
     }
+}
+
+async fn clone(
+    client: &mut Client,
+    volume: &VolumeName,
+    name: &VolumeName,
+    at: Option<SnapshotTag>,
+) -> Result<Answer, Failure> {
+    let request = v1::CloneVolumeRequest {
+        source: volume.to_string(),
+        snapshot: at.as_ref().map(ToString::to_string),
+        name: name.to_string(),
+    };
+    let made = client.clone_volume(request).await?;
+    let node = or_dash(made.owner.as_ref().map(AsRef::as_ref));
+    let of = at.map_or_else(|| volume.to_string(), |at| format!("{volume} at {at}"));
+    let text = format!("volume {name} was made on {node}, a clone of {of}\n");
+    Ok(Answer::new(volume_json(&made), text))
+}
+
+async fn rollback(
+    client: &mut Client,
+    volume: &VolumeName,
+    to: &SnapshotTag,
+) -> Result<Answer, Failure> {
+    let request = v1::RollbackVolumeRequest { name: volume.to_string(), snapshot: to.to_string() };
+    let kept = client.rollback_volume(request).await?;
+    let text = format!(
+        "volume {volume} is what it was at {to}\nwhat it was until now is volume {}\n",
+        kept.name
+    );
+    let json = json!({
+        "volume": volume.as_str(), "snapshot": to.as_str(), "kept": volume_json(&kept),
+    });
+    Ok(Answer::new(json, text))
 }
 
 async fn ls(client: &mut Client) -> Result<Answer, Failure> {

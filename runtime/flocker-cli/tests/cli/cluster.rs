@@ -148,6 +148,21 @@ impl Control for Fake {
         })
     }
 
+    async fn rollback_volume(
+        &self,
+        request: Request<v1::RollbackVolumeRequest>,
+    ) -> Answer<v1::Volume> {
+        let name = request.into_inner().name;
+        if name.starts_with("shop.") {
+            let message = format!("app `shop` uses volume `{name}`");
+            return Err(Failure::new(Code::VOLUME_IN_USE, message)
+                .hint("`flocker app rm shop` ends it and keeps its volumes; deploy it again afterwards")
+                .into());
+        }
+        let name = format!("{name}-before-1795340111000");
+        ok(v1::Volume { id: "v-4".to_owned(), name, ..data::volumes().remove(1).volume.unwrap() })
+    }
+
     async fn remove_volume(
         &self,
         request: Request<v1::RemoveVolumeRequest>,

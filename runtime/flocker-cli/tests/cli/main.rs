@@ -4,6 +4,7 @@
 
 mod author;
 mod backends;
+mod clones;
 mod cluster;
 mod corpus;
 mod data;

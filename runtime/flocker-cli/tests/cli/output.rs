@@ -164,68 +164,6 @@ fn volumes_are_made_and_removed() {
 }
 
 #[test]
-fn volumes_are_cloned() {
-    check(
-        &["volume", "clone", "shop.data", "test-data"],
-        &expect![[r#"
-        volume test-data was made on n1, a clone of shop.data
-    "#]],
-    );
-    check(
-        &["volume", "clone", "shop.data", "test-data", "--at", "hourly-1", "--json"],
-        &expect![[r#"
-            {"app":null,"compression":null,"epoch":1,"id":"v-3","name":"test-data","node":"n1","owner":"999:999","record_size":null,"replicas":[],"reserved":false,"secret":null,"size":10737418240}
-        "#]],
-    );
-    check(
-        &["volume", "clone", "shop.data", "test-data", "--at", "never"],
-        &expect![[r#"
-        stderr: error: volume `shop.data` has no snapshot `never`
-        stderr: hint: `flocker volume snapshots shop.data` lists them
-        exit status: 1
-    "#]],
-    );
-    check(
-        &["volume", "clone", "--help"],
-        &expect![[r#"
-            Make a volume with the content of another one, on the same node
-
-            It has the other's options and takes next to no space at first. No app uses it yet: name it as an
-            external volume. Either of the two can be removed.
-
-            Usage: flocker volume clone [OPTIONS] <VOLUME> <NAME>
-
-            Arguments:
-              <VOLUME>
-                      The volume that is cloned
-
-              <NAME>
-                      The new volume's name
-
-            Options:
-                  --address <ADDRESS>
-                      The node to ask: `unix:///PATH` or `tcp://IP:PORT`
-          
-                      [env: FLOCKER_ADDRESS]
-                      [default: unix:///run/flocker/flocker.sock]
-
-                  --at <SNAPSHOT>
-                      One of its snapshots [default: as it is now]
-
-                  --json
-                      Print JSON, for programs
-
-              -h, --help
-                      Print help (see a summary with '-h')
-
-            Examples:
-              flocker volume clone shop.data test-data
-              flocker volume clone shop.data last-night --at auto-1795340111000-daily
-        "#]],
-    );
-}
-
-#[test]
 fn snapshots_are_taken_and_listed() {
     check(
         &["volume", "snapshot", "shop.data", "--tag", "before-upgrade"],
@@ -491,6 +429,7 @@ fn every_command_explains_itself() {
         "volume ls",
         "volume create",
         "volume clone",
+        "volume rollback",
         "volume rm",
         "volume inspect",
         "volume snapshot",

@@ -29,6 +29,7 @@ impl Agent {
             Step::Prepare { ref manifest } => self.fetch(&read(manifest, &app)?).await?,
             Step::CreateVolumes { .. }
             | Step::Clone { .. }
+            | Step::Rollback { .. }
             | Step::Snapshot { .. }
             | Step::AbortReceive { .. }
             | Step::Discard
@@ -94,6 +95,7 @@ impl Agent {
                 let op = told.op(&volume);
                 self.inner.parts.backend.clone_volume(&op, &source, &at, &volume.id).await?;
             }
+            Step::Rollback { volume, to, kept } => self.rollback(told, &volume, &to, &kept).await?,
             Step::AbortReceive { volumes } => self.abort_receive(told, &volumes).await?,
             Step::Prepare { manifest } => self.prepare(told, manifest).await?,
             Step::Discard => self.discard(told).await?,
@@ -192,6 +194,24 @@ impl Agent {
         };
         let _listed = Listed { agent: self, operation };
         Ok(Reply::Sent(self.inner.parts.replication.send(&job, &progress).await?))
+    }
+
+    /// Refused while an app is here that uses the volume, also one that was told of after the order was given.
+    async fn rollback(
+        &self,
+        told: &Told,
+        volume: &VolumeEpoch,
+        to: &Point,
+        kept: &VolumeId,
+    ) -> Result<(), StepError> {
+        let uses = |told: &&Assignment| told.volumes.iter().any(|v| v.volume.id == volume.id);
+        let assignments = self.assignments();
+        if let Some((app, _)) = assignments.iter().find(|(_, told)| uses(told)) {
+            let id = &volume.id;
+            return Err(StepError::Never(format!("app `{app}` uses volume `{id}` on this node")));
+        }
+        self.inner.parts.backend.rollback(&told.op(volume), &volume.id, to, kept).await?;
+        Ok(())
     }
 
     async fn create_volumes(&self, told: &Told, volumes: &[VolumeOrder]) -> Result<(), StepError> {

@@ -1,12 +1,13 @@
-//! What operators can ask for that makes a volume out of another one.
+//! What operators can ask for that makes a volume out of another one: clones, and ways back to a snapshot.
 
 use flocker_model::{Epoch, Point, SnapshotTag, Volume, VolumeName};
 use flocker_ports::Step;
 
 use super::{
     Control, Refusal, volume_id,
-    volumes::{find, must_be_free, no_owner},
+    volumes::{find, must_be_free, no_owner, user},
 };
+use crate::cluster::Versioned;
 
 impl Control {
     /// Makes a volume with the content of a snapshot of another one, or of what that holds now; on the same node and with the
@@ -51,6 +52,57 @@ impl Control {
             }
         }
         Ok(volume)
+    }
+
+    /// Puts a volume that no app uses back to a snapshot. What it was until now, with the later snapshots, is kept as a volume
+    /// of its own, which is answered.
+    ///
+    /// # Errors
+    /// No such volume or snapshot, one that an app uses, or a node that cannot do it. Where it is not known whether the node
+    /// did it, the volume that would hold what was is there: nothing is lost, and it may hold nothing.
+    pub async fn rollback_volume(
+        &self,
+        name: &VolumeName,
+        to: &SnapshotTag,
+    ) -> Result<Volume, Refusal> {
+        let state = self.state().await?;
+        let volume = find(&state, name)?.value.clone();
+        if let Some(app) = user(&state, &volume) {
+            let message = format!("app `{app}` uses volume `{name}`");
+            return Err(Refusal::new("volume-in-use", message).hint(format!(
+                "`flocker app rm {app}` ends it and keeps its volumes; deploy it again afterwards"
+            )));
+        }
+        let to = self.point(&volume, to).await?;
+        let now = self.leader.inner.parts.clock.now();
+        let kept = VolumeName::new(format!("{name}-before-{}", now.0))
+            .map_err(|error| Refusal::new("invalid-argument", error.to_string()))?;
+        let kept = Volume {
+            id: volume_id(),
+            name: kept,
+            app: None,
+            replicas: vec![],
+            replication: None,
+            ..volume.clone()
+        };
+        // It is written down before there is anything in it: what has no record might be removed.
+        let cluster = &self.leader.inner.parts.cluster;
+        let revision = cluster.commit(cluster.change().create(&kept)).await?;
+        let step = Step::Rollback { volume: (&volume).into(), to, kept: kept.id.clone() };
+        match self.tell_owner(&volume, step).await {
+            Ok(_) => Ok(kept),
+            Err(refused) if refused.code == "agent-refused" => {
+                let unused = Versioned { value: kept, revision };
+                cluster.commit(cluster.change().remove(&unused)).await?;
+                Err(refused)
+            }
+            Err(unknown) => {
+                let name = &kept.name;
+                let ours = format!("should it have gone back, `{name}` holds what it was");
+                let hint = unknown.hint.iter().cloned().chain([ours]).collect::<Vec<_>>();
+                Err(unknown.hint(hint.join("\n")))
+            }
+        }
     }
 
     async fn make_clone(&self, source: &Volume, at: Point, volume: &Volume) -> Result<(), Refusal> {

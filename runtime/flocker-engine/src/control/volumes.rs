@@ -265,7 +265,7 @@ impl Control {
 }
 
 /// The app that uses the volume, or has it in its manifest and is about to.
-fn user(state: &State, volume: &Volume) -> Option<AppName> {
+pub(super) fn user(state: &State, volume: &Volume) -> Option<AppName> {
     let wants = |app: &&App| app.volumes.iter().any(|spec| *spec.name() == volume.name);
     let named = state.manifests.values().map(|app| &**app).find(wants);
     volume.app.clone().or_else(|| named.map(|app| app.name.clone()))

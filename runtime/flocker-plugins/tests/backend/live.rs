@@ -34,18 +34,21 @@ async fn one() -> World {
     World::new(&dir_backend(), BackendLimits::default()).await
 }
 
-/// The contract of plugins has no such function; an operator is told what else there is.
+/// The contract of plugins has no such functions; an operator is told what else there is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clone_is_refused_with_another_way() {
+async fn clones_and_ways_back_are_refused_with_another_way() {
     let world = one().await;
     let (backend, v) = (world.backend(), volume("v"));
     backend.create(&op(ONE), &v, &SIZE.into(), None).await.unwrap();
     let taken = backend.snapshot(&op(ONE), std::slice::from_ref(&v), &tag("one")).await.unwrap();
 
-    let refused = backend.clone_volume(&op(ONE), &v, &taken[0].point, &volume("w")).await;
+    let clone = backend.clone_volume(&op(ONE), &v, &taken[0].point, &volume("w")).await;
+    let back = backend.rollback(&op(ONE), &v, &taken[0].point, &volume("w")).await;
 
-    let said = refused.unwrap_err().to_string();
-    assert!(said.contains("cannot clone") && said.contains("hint: "), "{said}");
+    for (refused, what) in [(clone, "cannot clone"), (back, "back to a snapshot")] {
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains(what) && said.contains("hint: "), "{said}");
+    }
     assert!(backend.stat(&volume("w")).await.unwrap().is_none());
 }
 

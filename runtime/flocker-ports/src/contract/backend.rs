@@ -7,12 +7,14 @@
 mod clones;
 mod epochs;
 mod ladder;
+mod rollbacks;
 mod streams;
 mod volumes;
 
 pub use clones::*;
 pub use epochs::*;
 pub use ladder::*;
+pub use rollbacks::*;
 pub use streams::*;
 pub use volumes::*;
 
@@ -98,6 +100,9 @@ macro_rules! each_backend_contract {
             a_clone_is_made_once_and_of_what_is_there
             what_a_clone_was_made_from_can_be_removed
             a_clone_of_a_clone_outlives_both
+            a_rollback_keeps_what_it_rolls_over
+            a_rollback_needs_a_live_volume_its_snapshot_and_a_free_name
+            what_was_rolled_over_is_a_volume_like_any_other
             stale_epochs_are_refused_everywhere
             only_the_exact_epoch_attaches
             seal_stops_writers_and_unseal_lets_them_go_on
@@ -160,12 +165,15 @@ const THREE: Epoch = Epoch(3);
 const SIZE: ByteSize = ByteSize::mib(64);
 
 /// Rules that are about a feature, by that feature.
-const FEATURES: [(&str, &str); 5] = [
+const FEATURES: [(&str, &str); 8] = [
     ("a_writer_hits_the_limit", "quota"),
     ("a_clone_begins_as_the_snapshot_and_goes_its_own_way", "clone"),
     ("a_clone_is_made_once_and_of_what_is_there", "clone"),
     ("what_a_clone_was_made_from_can_be_removed", "clone"),
     ("a_clone_of_a_clone_outlives_both", "clone"),
+    ("a_rollback_keeps_what_it_rolls_over", "keeping-rollback"),
+    ("a_rollback_needs_a_live_volume_its_snapshot_and_a_free_name", "keeping-rollback"),
+    ("what_was_rolled_over_is_a_volume_like_any_other", "keeping-rollback"),
 ];
 
 /// The feature that a rule is about, where the backend does not declare it: then the rule is passed over.

@@ -157,6 +157,14 @@ impl control_server::Control for Served {
         Ok(Response::new((&made).into()))
     }
 
+    async fn rollback_volume(
+        &self,
+        request: Request<v1::RollbackVolumeRequest>,
+    ) -> Result<Response<v1::Volume>, Status> {
+        let kept = volumes::rollback(&self.control, request.into_inner()).await?;
+        Ok(Response::new((&kept).into()))
+    }
+
     async fn remove_volume(
         &self,
         request: Request<v1::RemoveVolumeRequest>,

@@ -41,6 +41,11 @@ fn step_to_message(step: &Step) -> StepMessage {
             at: Some(at.into()),
             volume: Some(epoch(volume)),
         }),
+        Step::Rollback { volume, to, kept } => StepMessage::Rollback(steps::Rollback {
+            volume: Some(epoch(volume)),
+            to: Some(to.into()),
+            kept: kept.to_string(),
+        }),
         Step::Snapshot { volumes, tag } => StepMessage::Snapshot(steps::TakeSnapshot {
             volumes: epochs(volumes).volumes,
             tag: tag.to_string(),
@@ -99,6 +104,11 @@ fn step_from_message(step: StepMessage) -> Result<Step, Malformed> {
             source: parse("source", &step.source)?,
             at: required("at", step.at)?,
             volume: epoch_required(step.volume)?,
+        },
+        StepMessage::Rollback(step) => Step::Rollback {
+            volume: epoch_required(step.volume)?,
+            to: required("to", step.to)?,
+            kept: parse("kept", &step.kept)?,
         },
         StepMessage::Snapshot(step) => Step::Snapshot {
             volumes: all(step.volumes, epoch_from_message)?,

@@ -158,6 +158,7 @@ fn steps() -> Vec<Step> {
             }],
         },
         Step::Clone { source: volume().id, at: point(), volume: volume() },
+        Step::Rollback { volume: volume(), to: point(), kept: volume().id },
         Step::Snapshot { volumes: volumes.clone(), tag: "m-2".parse().unwrap() },
         Step::Send {
             volume: volume(),

@@ -31,6 +31,15 @@ pub(super) async fn clone(
     control.clone_volume(&source, at.as_ref(), &name).await.map_err(refused)
 }
 
+pub(super) async fn rollback(
+    control: &Control,
+    request: v1::RollbackVolumeRequest,
+) -> Result<Volume, Status> {
+    let name = parse("name", &request.name).map_err(invalid)?;
+    let to = parse("snapshot", &request.snapshot).map_err(invalid)?;
+    control.rollback_volume(&name, &to).await.map_err(refused)
+}
+
 pub(super) fn inspected(volume: &Volume, copies: &[Copy]) -> v1::InspectVolumeReply {
     let copy = |copy: &Copy| v1::VolumeCopy {
         node: copy.node.to_string(),

@@ -36,6 +36,8 @@ pub(super) struct Volume {
     /// Oldest first.
     pub(super) snapshots: Vec<Taken>,
     pub(super) incoming: Option<Incoming>,
+    /// It is what was left of this volume when that went back to this snapshot.
+    pub(super) left_of: Option<(VolumeId, Point)>,
     /// Another one for each live state, so that what is attached is never taken for what was.
     pub(super) inode: u64,
 }
@@ -184,6 +186,34 @@ impl Pool {
         Ok(Change::Made)
     }
 
+    pub(super) fn rollback(
+        &mut self,
+        op: &Op,
+        id: &VolumeId,
+        to: &Point,
+        kept: &VolumeId,
+    ) -> Result<Change, BackendError> {
+        self.attach(op, id)?;
+        if let Some(other) = self.volumes.get(kept) {
+            if other.left_of.as_ref() == Some(&(id.clone(), to.clone())) {
+                return Ok(Change::None);
+            }
+            return Err(wrong_role(kept, role_name(other.role), "absent"));
+        }
+        let volume = self.need(id)?;
+        let (size, files) = (volume.size, volume.find(id, to)?.files.clone());
+        let later = volume.snapshots.iter().position(|taken| taken.snapshot.point == *to);
+        let later = volume.snapshots.split_off(later.map_or(0, |at| at + 1));
+        let earlier = std::mem::replace(&mut volume.snapshots, later);
+        volume.left_of = Some((id.clone(), to.clone()));
+        if let Some(until_now) = self.volumes.remove(id) {
+            self.volumes.insert(kept.clone(), until_now);
+        }
+        self.make(op, id, size, files);
+        self.need(id)?.snapshots = earlier;
+        Ok(Change::Made)
+    }
+
     /// Whether it was made under this epoch already; one that is there otherwise is in the way.
     fn is_made(&self, op: &Op, id: &VolumeId) -> Result<bool, BackendError> {
         let Some(volume) = self.volumes.get(id) else { return Ok(false) };
@@ -204,6 +234,7 @@ impl Pool {
             written: None,
             snapshots: Vec::new(),
             incoming: None,
+            left_of: None,
             inode: self.unique(),
         };
         self.volumes.insert(id.clone(), volume);

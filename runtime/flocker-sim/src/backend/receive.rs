@@ -64,6 +64,7 @@ impl Pool {
                 written: None,
                 snapshots,
                 incoming: None,
+                left_of: None,
                 inode,
             }
         });

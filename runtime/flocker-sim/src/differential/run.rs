@@ -37,6 +37,7 @@ pub(super) type Same = Result<(), Difference>;
 enum Ask {
     Create(ByteSize),
     Clone(VolumeId, Point),
+    Rollback(Point, VolumeId),
     Resize(ByteSize),
     Destroy,
     DestroySnapshots(Vec<Point>),
@@ -91,10 +92,10 @@ impl<'a> Run<'a> {
         use Role::{Live, Replica, Sealed};
         let mut draw = Draw::new(number);
         self.n_steps += 1;
-        let verb = draw.below(34);
+        let verb = draw.below(36);
         let fitting: &[Role] = match verb {
             3..=11 => &[Live, Sealed],
-            12..=13 => &[Live],
+            12..=13 | 33..=34 => &[Live],
             14 | 18..=19 => &[Sealed],
             15..=17 => &[Replica, Sealed],
             28 => &[Replica],
@@ -119,6 +120,7 @@ impl<'a> Run<'a> {
             29 => self.destroy(&mut draw, node, &volume).await?,
             30 => self.meddle(node, &volume).await,
             31..=32 => self.clone_volume(&mut draw, node, &volume).await?,
+            33..=34 => self.rollback(&mut draw, node, &volume).await?,
             _ => self.reopen(&mut draw, node).await?,
         }
         self.compare(node, &volume, granted != self.done.n_granted).await?;
@@ -159,6 +161,19 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         self.ask(draw, node, volume, Ask::Clone(source, at)).await
+    }
+
+    async fn rollback(&mut self, draw: &mut Draw, node: usize, volume: &VolumeId) -> Same {
+        let points = self.model_points(node, volume).await;
+        let at = self.at(draw, node, volume).await;
+        let to = draw.one_of(&points).cloned().filter(|_| !draw.one_in(4)).unwrap_or(at);
+        let kept = draw.one_of(&self.volumes).cloned().unwrap_or_else(|| volume.clone());
+        // What somebody else has in it may be in either afterwards.
+        if self.meddled.contains(&(node, volume.clone())) {
+            self.meddled.insert((node, kept.clone()));
+        }
+        self.ask(draw, node, volume, Ask::Rollback(to, kept.clone())).await?;
+        self.compare(node, &kept, true).await
     }
 
     pub(super) fn volumes(&self) -> Vec<VolumeId> {
@@ -226,6 +241,7 @@ impl<'a> Run<'a> {
             Ask::Promote(_) | Ask::Retire(_) => 1,
             Ask::Create(_)
             | Ask::Clone(..)
+            | Ask::Rollback(..)
             | Ask::Resize(_)
             | Ask::Destroy
             | Ask::DestroySnapshots(_)
@@ -455,6 +471,7 @@ async fn carry_out(
     match ask {
         Ask::Create(size) => backend.create(op, volume, &(*size).into(), None).await,
         Ask::Clone(source, at) => backend.clone_volume(op, source, &translate(at), volume).await,
+        Ask::Rollback(to, kept) => backend.rollback(op, volume, &translate(to), kept).await,
         Ask::Resize(size) => backend.resize(op, volume, *size).await,
         Ask::Destroy => backend.destroy(op, volume).await,
         Ask::DestroySnapshots(which) => {

@@ -8,7 +8,7 @@ if not answer.exists then
 end
 
 -- What is inherited says nothing about the dataset itself.
-for _, name in ipairs({ "role", "epoch", "size", "reserved", "secret" }) do
+for _, name in ipairs({ "role", "epoch", "size", "reserved", "secret", "way" }) do
     local value, source = zfs.get_prop(dataset, "io.flocker:" .. name)
     if source == dataset then
         answer[name] = value

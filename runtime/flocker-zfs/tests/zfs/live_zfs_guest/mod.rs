@@ -9,6 +9,7 @@ mod faults;
 mod foreign;
 mod in_file;
 mod pool;
+mod rollbacks;
 mod room;
 mod streams;
 mod ticks;
