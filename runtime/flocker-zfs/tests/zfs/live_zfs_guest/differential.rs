@@ -12,8 +12,8 @@ use super::{
     pool::{TestPool, zfs},
 };
 
-/// What a guest does in less than a minute.
-const EXTENT: Extent = Extent { n_sequences: 5, n_steps: 120 };
+/// What a guest does in about a minute.
+const EXTENT: Extent = Extent { n_sequences: 3, n_steps: 120 };
 
 impl World {
     fn pool(&self, node: usize) -> &TestPool {

@@ -16,7 +16,7 @@ use super::{ONE, SIZE, TWO, World, feed, noise, op, pool::zfs, snap, stream, vol
 const PLAIN: &[u8] = b"nobody on the way may read this, nor who keeps a copy of it";
 
 /// How often a volume goes to the other node and back, where `FLOCKER_ROUND_TRIPS` does not say.
-const ROUND_TRIPS: u64 = 8;
+const ROUND_TRIPS: u64 = 5;
 
 pub(super) fn put_key(folder: &Path, digits: &str) {
     if !folder.is_dir() {
