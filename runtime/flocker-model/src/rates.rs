@@ -41,6 +41,12 @@ impl Rates {
 }
 
 impl RateWindow {
+    /// When it begins and ends, as `22:00`.
+    #[must_use]
+    pub fn times(&self) -> [String; 2] {
+        [self.from, self.until].map(|minute| format!("{:02}:{:02}", minute / 60, minute % 60))
+    }
+
     fn holds(&self, minute: u64) -> bool {
         let (from, until) = (u64::from(self.from), u64::from(self.until));
         if from < until {
@@ -73,9 +79,9 @@ impl fmt::Display for Rates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = |rate: Option<ByteSize>| rate.unwrap_or_default().0;
         write!(f, "{}", bytes(self.otherwise))?;
-        for RateWindow { from, until, rate } in &self.windows {
-            let (a, b, c, d) = (from / 60, from % 60, until / 60, until % 60);
-            write!(f, ",{a:02}:{b:02}-{c:02}:{d:02}={}", bytes(*rate))?;
+        for window in &self.windows {
+            let [from, until] = window.times();
+            write!(f, ",{from}-{until}={}", bytes(window.rate))?;
         }
         Ok(())
     }

@@ -110,7 +110,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
     async fn stat(&self, volume: &VolumeId) -> Result<Option<VolumeState>, BackendError>;
 
     /// When somebody last wrote to each of these live volumes, by this node's clock, as far as it reached the disk: what a
-    /// program wrote without asking for that may be known half a minute later. Taking a snapshot of a volume is no writing. One that is not in the answer may have been written to at any time: so says a backend that cannot tell.
+    /// program wrote without asking for that may be known half a minute later. Taking a snapshot of a volume is no writing.
+    /// One that is not in the answer may have been written to at any time: so says a backend that cannot tell.
     async fn written(
         &self,
         _volumes: &[VolumeId],

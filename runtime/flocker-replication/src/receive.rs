@@ -37,8 +37,8 @@ pub struct ReceivingConfig {
     pub node: NodeName,
     /// The other side is gone when it was silent for so long. Both sides give three signs of life in this time.
     pub idle: Duration,
-    /// How long a connection may take to prove who it is and to say what it wants. A sender says so at once; whoever does not would keep a place
-    /// from one that would.
+    /// How long a connection may take to prove who it is and to say what it wants. A sender says so at once; whoever does
+    /// not would keep a place from one that would.
     pub greeting: Duration,
     /// Streams at once. Each needs a megabyte or two of memory while it has much to receive; senders wait and try again.
     pub streams_max: usize,

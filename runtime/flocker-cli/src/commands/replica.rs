@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flocker_api::{Client, Failure, convert, v1};
-use flocker_model::{ByteSize, Point, RateWindow, Replication, Timestamp, Volume};
+use flocker_model::{ByteSize, Point, Replication, Timestamp, Volume};
 use serde_json::{Value, json};
 
 use crate::{
@@ -192,10 +192,9 @@ fn status(replicas: &[Shown]) -> String {
 
 /// Other rates at times of the day, in UTC.
 fn windows(wanted: &Replication) -> Vec<Value> {
-    let time = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
-    let windows = wanted.rates.windows.iter();
-    let shown = windows.map(|RateWindow { from, until, rate }| {
-        json!({ "from": time(*from), "until": time(*until), "rate": rate.map(|rate| rate.0) })
+    let shown = wanted.rates.windows.iter().map(|window| {
+        let [from, until] = window.times();
+        json!({ "from": from, "until": until, "rate": window.rate.map(|rate| rate.0) })
     });
     shown.collect()
 }

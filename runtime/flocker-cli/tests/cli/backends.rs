@@ -110,7 +110,8 @@ fn live_a_released_backend_keeps_the_rules() {
     keeps_the_rules(crate::corpus::backend().to_str().unwrap());
 }
 
-/// All rules are kept but those about quotas, which it does not claim to have, and about clones and ways back, which no plugin can;
+/// All rules are kept but those about quotas, which it does not claim to have, and about clones and ways back, which no
+/// plugin can;
 /// nothing is left of the trial.
 fn keeps_the_rules(backend: &str) {
     let folder = tempfile::tempdir().unwrap();
